@@ -1,0 +1,78 @@
+# `make help` lists the targets. Environments are built from the lock files in requirements/ when they are needed.
+
+PYTHON ?= python3
+ARGS ?=
+PYTEST_WORKERS ?= 2
+INPUT ?=
+KEEP ?=
+export INPUT
+
+RUN := .venv/run
+DEV := .venv/dev
+
+.DEFAULT_GOAL := help
+.PHONY: help run test faults load lint format diagram lock clean environment
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+help: ## list the targets
+	@echo "usage: make <target>, with python3 (3.11 or later; another one: PYTHON=python3.13) and make itself installed"
+	@echo
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-14s%s\n", $$1, $$2 }'
+
+run: $(RUN)/.installed ## run the workflow here; own files: INPUT=folder; KEEP=1 leaves it up; flags: ARGS="--help"
+	@exec $(RUN)/bin/python -m local --end-with-parent $(if $(INPUT),--input "$$INPUT") $(if $(filter-out 0,$(KEEP)),--keep) $(ARGS)
+
+test: $(DEV)/.installed ## all tests, in parallel (PYTEST_WORKERS=2), in random order; flags for pytest: ARGS="-k lock"
+	@$(DEV)/bin/python -m pytest -n $(PYTEST_WORKERS) --dist loadgroup $(ARGS)
+
+faults: $(DEV)/.installed ## crash every call of every scenario (15 minutes), and write docs/reliability.md
+	@PYTHONPATH=functions $(DEV)/bin/python -m tests.faults $(ARGS)
+
+load: $(DEV)/.installed ## 2,000 files on the deployed stack while functions are killed at random
+	@PYTHONPATH=functions $(DEV)/bin/python -m tests.faults.load $(ARGS)
+
+lint: $(DEV)/.installed ## ruff, mypy --strict, cfn-lint, statelint
+	@$(DEV)/bin/ruff check
+	@$(DEV)/bin/ruff format --check
+	@$(DEV)/bin/mypy
+	@$(DEV)/bin/cfn-lint template.yaml
+	@$(DEV)/bin/statelint --ignore=FLOAT,URI statemachine/manifest_builder.asl.json
+
+format: $(DEV)/.installed ## format the code, and fix what ruff can fix
+	@$(DEV)/bin/ruff check --fix-only --quiet
+	@$(DEV)/bin/ruff format
+
+diagram: $(DEV)/.installed ## draw the state machine in README.md anew
+	@$(DEV)/bin/python -m tools.diagram
+
+lock: $(DEV)/.installed ## renew the lock files from requirements/*.in
+	@cd requirements && for name in run dev; do \
+		UV_CUSTOM_COMPILE_COMMAND="make lock" ../$(DEV)/bin/uv pip compile --quiet --upgrade --universal \
+			--python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links $$name.in -o $$name.txt \
+			|| exit 1; \
+	done
+
+environment: $(DEV)/.installed ## make .venv/dev, the environment of tests and linters
+
+clean: ## remove the environments and every cache
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# $(error) gives the remedy in one line, and exit code 2.
+python-can = $(shell $(PYTHON) -c '$(1)' >/dev/null 2>&1 && echo yes)
+define check-python
+$(if $(call python-can,),,$(error $(PYTHON) does not run: install Python 3.11 or later, or name one: make PYTHON=python3.13 run))
+$(if $(call python-can,import sys; assert sys.version_info >= (3, 11)),,$(error \
+	$(PYTHON) is older than 3.11: install a newer Python, or name one: make PYTHON=python3.13 run))
+$(if $(call python-can,import venv; import ensurepip),,$(error \
+	$(PYTHON) cannot make environments: install its venv module (on Debian and Ubuntu: apt install python3-venv)))
+endef
+
+.venv/%/.installed: requirements/%.txt
+	$(check-python)
+	@echo "Installing $< into .venv/$*, once ..."
+	@rm -rf .venv/$*
+	@$(PYTHON) -m venv .venv/$*
+	@.venv/$*/bin/python -m pip install -qq --disable-pip-version-check --no-input --require-hashes -r $<
+	@touch $@
