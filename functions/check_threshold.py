@@ -1,0 +1,41 @@
+"""CheckThreshold: is there anything to build for this date?"""
+
+from typing import Any
+
+from manifest_builder import clock
+from manifest_builder.planning import plan
+from manifest_builder.settings import settings
+from manifest_builder.telemetry import box, logger
+
+# 45 s here + 70 s for the critical section stay within the 120 s of the state machine.
+LATEST_START_SECONDS = 45
+
+
+@box
+def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
+    """Asked for every date, even if all its files were duplicates: redelivery is how an abandoned build is found.
+
+    in:  {"run_id", "date_prefix", "flush", "batch_index", "started_at"}
+    out: {"build": bool, "reason": "resume" | "batch" | "below" | "late", "batch_index": n, "jobs_waiting": n}
+    `batch_index` counts the batches that this execution has decided to cut for the date.
+    """
+    batch_index: int = event["batch_index"]
+    now = clock.now()
+    if clock.age_seconds(event["started_at"], now) > LATEST_START_SECONDS:
+        logger.info("too late for another round: the next execution continues")
+        return {"build": False, "reason": "late", "batch_index": batch_index, "jobs_waiting": 0}
+    next_step = plan(
+        event["date_prefix"],
+        settings().max_batch_bytes,
+        date_started=batch_index > 0,
+        flush=event["flush"],
+        at=now,
+    )
+    reason = "resume" if next_step.manifest else "batch" if next_step.batch else "below"
+    logger.debug("threshold %s", reason, extra={"reason": reason, "jobs_waiting": next_step.waiting})
+    return {
+        "build": next_step.is_needed,
+        "reason": reason,
+        "batch_index": batch_index + (reason == "batch"),
+        "jobs_waiting": next_step.waiting,
+    }

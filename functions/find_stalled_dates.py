@@ -1,0 +1,77 @@
+"""FindStalledDates: the sweep's first box. What has been left behind, whatever the reason?"""
+
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+from manifest_builder import clock, manifests, tracking
+from manifest_builder.settings import settings
+from manifest_builder.telemetry import box, count_bytes, gauge_seconds, logger
+
+# Oldest first; the next sweep takes the rest.
+DATES_PER_SWEEP = 20
+
+
+@dataclass(slots=True)
+class DateBacklog:
+    """Unfinished work of a date. Times are text as in `clock`."""
+
+    pending_bytes: int = 0
+    oldest_file: str | None = None
+    oldest_open_manifest: str | None = None
+
+    @property
+    def oldest(self) -> str:
+        return min(since for since in (self.oldest_file, self.oldest_open_manifest) if since is not None)
+
+
+@box
+def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
+    """Dates with an open manifest, an overdue threshold, or a file older than the flush age.
+
+    in:  {"sweep": true}
+    out: the shape of ParseEvent's output, with no files
+    """
+    # An asynchronous Express execution may be restarted under the same name: the run gets an id of its own.
+    run_id = str(uuid.uuid4())
+    logger.append_keys(run_id=run_id)
+    backlogs = read_backlogs()
+    now = clock.now()
+    flush_after_seconds = settings().flush_after_minutes * 60
+
+    def is_overdue(backlog: DateBacklog) -> bool:
+        return backlog.oldest_file is not None and clock.age_seconds(backlog.oldest_file, now) >= flush_after_seconds
+
+    stalled = {
+        date_prefix: backlog
+        for date_prefix, backlog in backlogs.items()
+        if backlog.oldest_open_manifest or backlog.pending_bytes >= settings().max_batch_bytes or is_overdue(backlog)
+    }
+    chosen = sorted(stalled, key=lambda date_prefix: stalled[date_prefix].oldest)[:DATES_PER_SWEEP]
+    oldest_files = [backlog.oldest_file for backlog in backlogs.values() if backlog.oldest_file]
+    count_bytes("PendingBytes", sum(backlog.pending_bytes for backlog in backlogs.values()))
+    gauge_seconds("OldestPendingSeconds", max((clock.age_seconds(since, now) for since in oldest_files), default=0))
+    logger.info("sweep", extra={"dates_pending": len(backlogs), "dates_stalled": len(stalled), "dates_chosen": chosen})
+    return {
+        "run_id": run_id,
+        "dates": [
+            {"date_prefix": date_prefix, "files": [], "flush": is_overdue(stalled[date_prefix])}
+            for date_prefix in chosen
+        ],
+        "rejected": [],
+        "ignored": 0,
+    }
+
+
+def read_backlogs() -> dict[str, DateBacklog]:
+    backlogs: dict[str, DateBacklog] = {}
+    for row in tracking.scan_unfinished():
+        date_prefix = manifests.date_of(row["date_prefix"])
+        backlog = backlogs.setdefault(date_prefix or row["date_prefix"], DateBacklog())
+        since: str = row["pending_since"]
+        if date_prefix:
+            backlog.oldest_open_manifest = min(since, backlog.oldest_open_manifest or since)
+        else:
+            backlog.oldest_file = min(since, backlog.oldest_file or since)
+            backlog.pending_bytes += int(row["file_size_bytes"])
+    return backlogs

@@ -1,0 +1,1 @@
+"""What the boxes of the state machine share: settings, tracking table, batching rule, clock, telemetry."""

@@ -1,0 +1,38 @@
+"""AWS clients: made once per process, when first needed (creating one costs 60-120 ms of cold start)."""
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+import boto3
+from botocore.config import Config
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_glue import GlueClient
+    from mypy_boto3_s3 import S3Client
+
+# The critical section has 70 s for all of its steps, so a call that hangs is given up well within its function's
+# timeout. Attempts are botocore's own default for DynamoDB, made the same for all.
+_PROMPT = Config(connect_timeout=1, read_timeout=2, retries={"mode": "standard", "total_max_attempts": 3})
+_COPY = Config(connect_timeout=2, read_timeout=50, retries={"mode": "standard", "total_max_attempts": 2})
+
+
+@cache
+def dynamodb() -> "DynamoDBClient":
+    return boto3.client("dynamodb", config=_PROMPT.merge(Config(max_pool_connections=32)))
+
+
+@cache
+def s3() -> "S3Client":
+    return boto3.client("s3", config=_PROMPT)
+
+
+@cache
+def s3_for_copies() -> "S3Client":
+    """A server-side copy answers only when it is done, which takes long for large objects."""
+    return boto3.client("s3", config=_COPY)
+
+
+@cache
+def glue() -> "GlueClient":
+    return boto3.client("glue", config=_PROMPT)

@@ -1,0 +1,160 @@
+"""What a queue message may hold: S3 notifications, bare or wrapped by SNS, and S3 events from EventBridge."""
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import unquote_plus
+
+from aws_lambda_powertools.utilities.data_classes import S3Event, S3EventBridgeNotificationEvent
+from aws_lambda_powertools.utilities.data_classes.s3_event import S3EventRecord
+
+from manifest_builder import clock
+from manifest_builder.files import MAX_KEY_BYTES, FileVersion, date_in_key
+
+
+@dataclass(slots=True)
+class Contents:
+    """What one message holds. `problems` is empty unless the message has to go back to the queue."""
+
+    files: list[tuple[str, FileVersion]] = field(default_factory=list)
+    ignored: int = 0
+    problems: list[str] = field(default_factory=list)
+
+
+class _Unusable(ValueError):
+    """A record that promises a new object but does not say which."""
+
+
+def read_message(message_id: str, body: str) -> Contents:
+    """The (date, file) pairs of one message; never raises, whatever the body is."""
+    contents = Contents()
+    try:
+        document = json.loads(body)
+        if isinstance(document, dict) and document.get("Type") == "Notification" and "TopicArn" in document:
+            document = json.loads(document["Message"])
+    except (ValueError, TypeError, KeyError, RecursionError):
+        contents.problems.append("the body is not JSON")
+        return contents
+
+    if not isinstance(document, dict):
+        contents.problems.append("the body is JSON but not an S3 event")
+    elif document.get("Event") == "s3:TestEvent":
+        contents.ignored += 1
+    elif document.get("source") == "aws.s3" and isinstance(document.get("detail"), dict):
+        _read_eventbridge(message_id, document, contents)
+    elif isinstance(document.get("Records"), list) and document["Records"]:
+        _read_notification(message_id, document, contents)
+    else:
+        contents.problems.append("the body is JSON but not an S3 event")
+    return contents
+
+
+def _read_notification(message_id: str, document: dict[str, Any], contents: Contents) -> None:
+    for number, record in enumerate(S3Event(document)["Records"], start=1):
+        if not isinstance(record, dict) or record.get("eventSource") != "aws:s3":
+            contents.problems.append(f"record {number} is not an S3 record")
+        elif not _names_a_new_object(record.get("eventName")):
+            contents.ignored += 1
+        else:
+            _collect(contents, f"record {number}", _from_notification, message_id, S3EventRecord(record))
+
+
+def _read_eventbridge(message_id: str, document: dict[str, Any], contents: Contents) -> None:
+    if document.get("detail-type") != "Object Created":
+        contents.ignored += 1
+    else:
+        _collect(contents, "the event", _from_eventbridge, message_id, S3EventBridgeNotificationEvent(document))
+
+
+def _names_a_new_object(event_name: object) -> bool:
+    return isinstance(event_name, str) and event_name.removeprefix("s3:").startswith("ObjectCreated:")
+
+
+def _collect(contents: Contents, where: str, read: Any, message_id: str, record: Any) -> None:
+    try:
+        dated = read(message_id, record)
+    except KeyError as missing:
+        contents.problems.append(f"{where} has no {missing}")
+    except (ValueError, TypeError, AttributeError) as error:
+        contents.problems.append(f"{where}: {error}")
+    else:
+        if dated is None:
+            contents.ignored += 1
+        else:
+            contents.files.append(dated)
+
+
+def _from_notification(message_id: str, record: S3EventRecord) -> tuple[str, FileVersion] | None:
+    s3_object = record.s3.get_object
+    # Powertools leaves keys as they come; S3 sends them URL-encoded, spaces as `+`.
+    key = unquote_plus(_text("key", s3_object.key), errors="strict")
+    return _dated_file(
+        message_id,
+        record.s3.bucket.name,
+        key,
+        s3_object["size"],
+        s3_object.etag,
+        s3_object.version_id,
+        s3_object.get("sequencer"),
+        record.get("eventTime"),
+    )
+
+
+def _from_eventbridge(message_id: str, event: S3EventBridgeNotificationEvent) -> tuple[str, FileVersion] | None:
+    s3_object = event.detail.object
+    return _dated_file(
+        message_id,
+        event.detail.bucket.name,
+        # Keys come raw in EventBridge's events; Powertools' `key` would decode them.
+        s3_object["key"],
+        s3_object["size"],
+        s3_object.etag,
+        s3_object.get("version-id"),
+        s3_object.get("sequencer"),
+        event.get("time"),
+    )
+
+
+def _dated_file(
+    message_id: str,
+    bucket: Any,
+    key: Any,
+    size: Any,
+    etag: Any,
+    version_id: Any,
+    sequencer: Any,
+    event_time: Any,
+) -> tuple[str, FileVersion] | None:
+    """The file with its date, or None for the zero-byte object that stands for a folder."""
+    if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size < 2**53:
+        raise _Unusable(f"size {size!r} is not a number of bytes")
+    if not 0 < len(_text("key", key).encode()) <= MAX_KEY_BYTES:
+        raise _Unusable(f"a key has 1 to {MAX_KEY_BYTES} bytes")
+    file = FileVersion(
+        message_id=message_id,
+        bucket=_text("bucket name", bucket),
+        key=key,
+        size_bytes=size,
+        etag=_text("etag", etag),
+        # An object written while versioning is off or suspended has the version "null".
+        version_id=None if version_id in (None, "", "null") else _text("version id", version_id),
+        sequencer=None if sequencer in (None, "") else _text("sequencer", sequencer),
+    )
+    if size == 0 and key.endswith("/"):
+        return None
+    return date_in_key(key) or _date_of(event_time), file
+
+
+def _date_of(event_time: object) -> str:
+    """The event's own day: a redelivery after midnight must not move the file."""
+    try:
+        return clock.from_text(_text("eventTime", event_time)).date().isoformat()
+    except ValueError:
+        raise _Unusable(f"neither the key nor the event's time {event_time!r} gives a date") from None
+
+
+def _text(what: str, value: object) -> str:
+    if not isinstance(value, str):
+        raise _Unusable(f"{what} {value!r} is not text")
+    value.encode()  # a lone surrogate cannot be stored: UnicodeEncodeError is a ValueError
+    return value

@@ -1,0 +1,115 @@
+"""The environment variables of the specification, read once per process and checked."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal, InvalidOperation
+from functools import cache
+
+from manifest_builder.errors import SettingsError
+
+MB = 1024**2
+GB = 1024**3
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Checked settings. Sizes are bytes, durations seconds unless the name says otherwise."""
+
+    manifest_bucket: str
+    tracking_table: str
+    quarantine_bucket: str | None
+    glue_job_name: str
+    max_batch_bytes: int
+    min_file_bytes: int
+    max_file_bytes: int
+    lock_ttl_seconds: int
+    flush_after_minutes: int
+
+
+def read_settings(environ: Mapping[str, str]) -> Settings:
+    """Settings from `environ`; raises SettingsError naming the variable and the rule it broke."""
+    expected_mb = _number(environ, "EXPECTED_FILE_SIZE_MB", "10", above=Decimal(0), at_most=Decimal(1024**2))
+    tolerance = _number(environ, "SIZE_TOLERANCE_PERCENT", "99", at_least=Decimal(0), at_most=Decimal(100)) / 100
+    max_batch_gb = _number(environ, "MAX_BATCH_SIZE_GB", "0.7", above=Decimal(0), at_most=Decimal(1024))
+    # The limits are inclusive (specification, validate_file), so they round into the range.
+    smallest = (expected_mb * (1 - tolerance) * MB).to_integral_value(ROUND_CEILING)
+    largest = (expected_mb * (1 + tolerance) * MB).to_integral_value(ROUND_FLOOR)
+    if largest < max(Decimal(1), smallest):
+        raise SettingsError(
+            f"EXPECTED_FILE_SIZE_MB is {expected_mb} and SIZE_TOLERANCE_PERCENT is {tolerance * 100}: "
+            "no whole number of bytes lies in that range"
+        )
+    return Settings(
+        manifest_bucket=_required(environ, "MANIFEST_BUCKET"),
+        tracking_table=_required(environ, "TRACKING_TABLE"),
+        quarantine_bucket=environ.get("QUARANTINE_BUCKET", "").strip() or None,
+        glue_job_name=_required(environ, "GLUE_JOB_NAME"),
+        max_batch_bytes=max(1, int(max_batch_gb * GB)),
+        min_file_bytes=int(smallest),
+        max_file_bytes=int(largest),
+        # Above the 150 s of start_workflow, or a lease could end under a living execution.
+        lock_ttl_seconds=_whole(environ, "LOCK_TTL_SECONDS", "300", at_least=240, at_most=43200),
+        flush_after_minutes=_whole(environ, "FLUSH_AFTER_MINUTES", "1440", at_least=0, at_most=525600),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class StartSettings:
+    """What start_workflow alone needs."""
+
+    state_machine_arn: str
+    queue_url: str
+    retry_delay_seconds: int
+
+
+def read_start_settings(environ: Mapping[str, str]) -> StartSettings:
+    """Settings of start_workflow; raises SettingsError naming the variable and the rule it broke."""
+    return StartSettings(
+        state_machine_arn=_required(environ, "STATE_MACHINE_ARN"),
+        queue_url=_required(environ, "QUEUE_URL"),
+        retry_delay_seconds=_whole(environ, "RETRY_DELAY_SECONDS", "60", at_least=0, at_most=900),
+    )
+
+
+@cache
+def settings() -> Settings:
+    """The settings of this process."""
+    return read_settings(os.environ)
+
+
+def _required(environ: Mapping[str, str], name: str) -> str:
+    value = environ.get(name, "").strip()
+    if not value:
+        raise SettingsError(f"{name} is not set: it is required")
+    return value
+
+
+def _whole(environ: Mapping[str, str], name: str, default: str, *, at_least: int, at_most: int) -> int:
+    value = _number(environ, name, default, at_least=Decimal(at_least), at_most=Decimal(at_most))
+    if value != int(value):
+        raise SettingsError(f"{name} is {environ[name]!r}: it must be a whole number")
+    return int(value)
+
+
+def _number(
+    environ: Mapping[str, str],
+    name: str,
+    default: str,
+    *,
+    at_most: Decimal,
+    at_least: Decimal | None = None,
+    above: Decimal | None = None,
+) -> Decimal:
+    text = environ.get(name) or default
+    try:
+        value = Decimal(text)
+    except InvalidOperation:
+        raise SettingsError(f"{name} is {text!r}: it must be a number") from None
+    if not value.is_finite() or value > at_most:
+        raise SettingsError(f"{name} is {text!r}: it must be at most {at_most}")
+    if at_least is not None and value < at_least:
+        raise SettingsError(f"{name} is {text!r}: it must be at least {at_least}")
+    if above is not None and value <= above:
+        raise SettingsError(f"{name} is {text!r}: it must be more than {above}")
+    return value

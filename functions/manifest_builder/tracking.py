@@ -1,0 +1,446 @@
+"""Every expression that touches the tracking table: files, locks, manifest records. The schema is in the README."""
+
+import random
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Literal
+
+from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
+from botocore.exceptions import ClientError
+
+from manifest_builder import aws, clock, files, manifests
+from manifest_builder.batching import PendingFile
+from manifest_builder.errors import LockLost, RowContended
+from manifest_builder.files import FileVersion
+from manifest_builder.manifests import ManifestRecord
+from manifest_builder.settings import MB, settings
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
+
+type_serializer = TypeSerializer()
+type_deserializer = TypeDeserializer()
+
+PENDING_INDEX = "pending-index"
+# One page of a threshold check. An item of the index is about 200 bytes, so a page is about 16 read units; a query
+# without a limit would read a megabyte (128 read units) to learn what the first few rows say.
+PAGE_ITEMS = 320
+MARKING_THREADS = 16
+CONFLICT_ATTEMPTS = 5
+CONTENTION_ATTEMPTS = 5
+
+Outcome = Literal["tracked", "quarantined", "duplicate", "superseded"]
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What became of a file version: its outcome and the sort key of its row."""
+
+    outcome: Outcome
+    file_name: str
+
+
+def track_file(date_prefix: str, file: FileVersion) -> Stored:
+    """Make the version pending, unless the table knows it or a newer one. Raises RowContended."""
+    return _store(date_prefix, file, {"status": "pending"})
+
+
+def record_quarantine(date_prefix: str, file: FileVersion, reason: str, copied_to: str | None) -> Stored:
+    """Record why the version was refused and where its copy is. Raises RowContended."""
+    return _store(date_prefix, file, {"status": "quarantined", "reason": reason, "copied_to": copied_to})
+
+
+def is_known(date_prefix: str, file: FileVersion) -> Outcome | None:
+    """`duplicate` or `superseded` where the table has this version or a newer one, else None."""
+    for file_name in _candidate_names(file):
+        found = aws.dynamodb().get_item(
+            TableName=settings().tracking_table, Key=_key(date_prefix, file_name), ConsistentRead=True
+        )
+        row = _from_item(found.get("Item", {}))
+        if row and row["file_path"] == file.file_path:
+            return _relation(file, row)
+        if not row:
+            break
+    return None
+
+
+def _store(date_prefix: str, file: FileVersion, state: dict[str, Any]) -> Stored:
+    for file_name in _candidate_names(file):
+        known: dict[str, Any] | None = None
+        for _ in range(CONTENTION_ATTEMPTS):
+            found = _put_version(date_prefix, file_name, file, state, known)
+            if found is None:
+                return Stored("tracked" if state["status"] == "pending" else "quarantined", file_name)
+            if found["file_path"] != file.file_path:
+                break  # the same basename from another folder: both are kept
+            relation = _relation(file, found)
+            if relation is not None:
+                return Stored(relation, file_name)
+            known = found
+        else:
+            raise RowContended(f"{date_prefix}/{file_name} changed {CONTENTION_ATTEMPTS} times under the write")
+    raise RowContended(f"{file.file_path}: both of its sort keys belong to other files")
+
+
+def _put_version(
+    date_prefix: str, file_name: str, file: FileVersion, state: dict[str, Any], known: dict[str, Any] | None
+) -> dict[str, Any] | None:
+    """Write the row if it is absent, or still exactly as `known`; else return the row that is there."""
+    now = clock.to_text(clock.now())
+    row = {
+        "date_prefix": date_prefix,
+        "file_name": file_name,
+        "file_path": file.file_path,
+        "file_size_mb": _megabytes(file.size_bytes),
+        "file_size_bytes": file.size_bytes,
+        "etag": file.etag,
+        "version_id": file.version_id,
+        "sequencer": file.sequencer,
+        "created_at": now,
+        **state,
+    }
+    cut = known.get("cut") if known else None
+    if state["status"] == "pending":
+        # A manifest that named an earlier version marks rows up to its cut: this one must stay beyond it, whatever
+        # the clocks say.
+        row["pending_since"] = max(now, clock.microsecond_after(cut)) if cut else now
+    row["cut"] = cut
+    condition, names, values = _still_as(known)
+    request: dict[str, Any] = {"ExpressionAttributeValues": values} if values else {}
+    if names:
+        request["ExpressionAttributeNames"] = names
+    try:
+        aws.dynamodb().put_item(
+            TableName=settings().tracking_table,
+            Item=_to_item(row),
+            ConditionExpression=condition,
+            ReturnValuesOnConditionCheckFailure="ALL_OLD",
+            **request,
+        )
+    except ClientError as error:
+        if _code(error) != "ConditionalCheckFailedException":
+            raise
+        found = _from_item(error.response.get("Item", {}))
+        if not found:
+            raise RowContended(f"{date_prefix}/{file_name} vanished under the write") from error
+        return found
+    return None
+
+
+def _still_as(known: dict[str, Any] | None) -> tuple[str, dict[str, str], dict[str, "AttributeValueTypeDef"]]:
+    """The condition that a row is absent (`known` is None), or in the state it was read in."""
+    if known is None:
+        return "attribute_not_exists(date_prefix)", {}, {}
+    clauses, names, values = [], {}, {}
+    for attribute in ("file_path", "status", "pending_since", "cut", "etag", "version_id", "sequencer"):
+        names[f"#{attribute}"] = attribute
+        if attribute in known:
+            values[f":{attribute}"] = _value(known[attribute])
+            clauses.append(f"#{attribute} = :{attribute}")
+        else:
+            clauses.append(f"attribute_not_exists(#{attribute})")
+    return " AND ".join(clauses), names, values
+
+
+def _relation(file: FileVersion, row: dict[str, Any]) -> Literal["duplicate", "superseded"] | None:
+    """How an arriving version stands to the row of its path; None: it is newer."""
+    version_id, sequencer = row.get("version_id"), row.get("sequencer")
+    if file.version_id and file.version_id == version_id:
+        return "duplicate"
+    if file.sequencer and sequencer:
+        if files.is_newer(file.sequencer, than=sequencer):
+            return None
+        return "superseded" if files.is_newer(sequencer, than=file.sequencer) else "duplicate"
+    unversioned = not file.version_id and not version_id
+    same_content = bool(file.etag) and file.etag == row.get("etag") and file.size_bytes == row["file_size_bytes"]
+    return "duplicate" if unversioned and same_content else None
+
+
+def _candidate_names(file: FileVersion) -> list[str]:
+    disambiguated = files.disambiguated_name(file)
+    return [file.base_name, disambiguated] if file.base_name else [disambiguated]
+
+
+def _megabytes(size_bytes: int) -> Decimal:
+    """MB of 1024^2, rounded to 6 places."""
+    return round(Decimal(size_bytes) / MB, 6)
+
+
+def pending_files(date_prefix: str, until: str | None = None) -> Iterator[PendingFile]:
+    """The pending files of a date in order of arrival, read consistently and lazily, page by page."""
+    key = "date_prefix = :date_prefix" + (" AND pending_since <= :until" if until else "")
+    values = {":date_prefix": date_prefix} | ({":until": until} if until else {})
+    for row in _query_index(key, values):
+        yield PendingFile(row["file_name"], row["file_path"], int(row["file_size_bytes"]), row["pending_since"])
+
+
+def mark_manifested(date_prefix: str, rows: list[PendingFile], manifest_path: str, cut: str) -> list[PendingFile]:
+    """Move rows to `manifested`, if they are still pending since before the cut. Returns those that were."""
+    with ThreadPoolExecutor(max_workers=MARKING_THREADS) as pool:
+        marked = pool.map(lambda row: _mark_row(date_prefix, row, manifest_path, cut), rows)
+        return [row for row, was_marked in zip(rows, marked, strict=True) if was_marked]
+
+
+def _mark_row(date_prefix: str, row: PendingFile, manifest_path: str, cut: str) -> bool:
+    still_pending = "#status = :pending"
+    named_version = "pending_since <= :cut"  # a re-upload since then stays pending
+    return _update(
+        _key(date_prefix, row.file_name),
+        "SET #status = :manifested, manifest_path = :path, cut = :cut, updated_at = :now REMOVE pending_since",
+        f"{still_pending} AND {named_version}",
+        {
+            ":manifested": "manifested",
+            ":path": manifest_path,
+            ":cut": cut,
+            ":now": clock.to_text(clock.now()),
+            ":pending": "pending",
+        },
+        names={"#status": "status"},
+    )
+
+
+def acquire_lock(date_prefix: str, run_id: str, token: str) -> bool:
+    """Take the date's lease for LOCK_TTL_SECONDS with a fresh token; False where another run holds it."""
+    now = clock.now()
+    expires = now + timedelta(seconds=settings().lock_ttl_seconds)
+    lock_is_free = "attribute_not_exists(date_prefix)"
+    lease_is_over = "#ttl < :now"  # never rely on DynamoDB's own TTL deletion: it comes days late
+    lock_is_ours = "lock_id = :lock_id"  # a retry after a lost answer must not lock itself out
+    lock = {
+        **_lock_key(date_prefix),
+        "lock_id": run_id,
+        "token": token,
+        "ttl": int(expires.timestamp()),
+        "created_at": clock.to_text(now),
+    }
+    try:
+        _through_conflicts(
+            lambda: aws.dynamodb().put_item(
+                TableName=settings().tracking_table,
+                Item=_to_item(lock),
+                ConditionExpression=f"{lock_is_free} OR {lease_is_over} OR {lock_is_ours}",
+                ExpressionAttributeNames={"#ttl": "ttl"},
+                ExpressionAttributeValues=_to_item({":now": int(now.timestamp()), ":lock_id": run_id}),
+            )
+        )
+    except ClientError as error:
+        if _code(error) in ("ConditionalCheckFailedException", "TransactionConflictException"):
+            return False
+        raise
+    return True
+
+
+def release_lock(date_prefix: str, run_id: str, token: str | None) -> bool:
+    """Give the lease up: by its token, or by run where AcquireLock's answer was lost. False: not ours any more."""
+    name, value = ("token", token) if token else ("lock_id", run_id)
+    try:
+        _through_conflicts(
+            lambda: aws.dynamodb().delete_item(
+                TableName=settings().tracking_table,
+                Key=_to_item(_lock_key(date_prefix)),
+                ConditionExpression="#holder = :holder",
+                ExpressionAttributeNames={"#holder": name},
+                ExpressionAttributeValues=_to_item({":holder": value}),
+            )
+        )
+    except ClientError as error:
+        if _code(error) == "ConditionalCheckFailedException":
+            return False
+        raise
+    return True
+
+
+def _lock_key(date_prefix: str) -> dict[str, str]:
+    return {"date_prefix": f"LOCK#manifest-{date_prefix}", "file_name": "LOCK"}
+
+
+def open_manifests(date_prefix: str) -> list[ManifestRecord]:
+    """The manifests of a date whose job run is not recorded yet, read consistently."""
+    partition = manifests.partition_of(date_prefix)
+    rows = _query_index("date_prefix = :date_prefix", {":date_prefix": partition})
+    return [_manifest_record(date_prefix, row) for row in rows]
+
+
+def commit_manifest(manifest: ManifestRecord, token: str) -> ManifestRecord:
+    """The commit point: the record appears if, and only if, the lease is still ours.
+
+    Returns the committed record; it is an earlier one where this token has committed already (an answer was lost).
+    Raises LockLost, and then nothing was committed.
+    """
+    now = clock.now()
+    key = {
+        "date_prefix": manifests.partition_of(manifest.date_prefix),
+        "file_name": manifest.record_name,
+    }
+    record = {
+        **key,
+        "file_path": manifest.file_path,
+        "file_count": manifest.file_count,
+        "file_size_bytes": manifest.file_size_bytes,
+        "cut": manifest.cut,
+        "status": "open",
+        "created_at": manifest.created_at,
+        "pending_since": manifest.created_at,
+    }
+    table = settings().tracking_table
+    lease_is_ours = {
+        "TableName": table,
+        "Key": _to_item(_lock_key(manifest.date_prefix)),
+        "ConditionExpression": "#token = :token AND #ttl >= :now",
+        "ExpressionAttributeNames": {"#token": "token", "#ttl": "ttl"},
+        "ExpressionAttributeValues": _to_item({":token": token, ":now": int(now.timestamp())}),
+    }
+    one_commit_per_token = {
+        "TableName": table,
+        "Item": _to_item(record),
+        "ConditionExpression": "attribute_not_exists(date_prefix)",
+    }
+    try:
+        _through_conflicts(
+            lambda: aws.dynamodb().transact_write_items(
+                TransactItems=[{"ConditionCheck": lease_is_ours}, {"Put": one_commit_per_token}]  # type: ignore[typeddict-item]
+            )
+        )
+    except ClientError as error:
+        lease, record_put = _cancellation(error)
+        if record_put == "ConditionalCheckFailed":
+            found = aws.dynamodb().get_item(TableName=table, Key=_to_item(key), ConsistentRead=True)
+            return _manifest_record(manifest.date_prefix, _from_item(found["Item"]))
+        if lease == "ConditionalCheckFailed":
+            raise LockLost(f"the lease on {manifest.date_prefix} is over or another run's") from error
+        raise
+    return manifest
+
+
+def claim_start(partition: str, record_name: str, run_id: str, stale_attempt: tuple[str, str] | None) -> bool:
+    """Make this run the one that starts the manifest's job; False where another run is, or the job was started.
+
+    `stale_attempt` is the (starter, start_attempted_at) of the given-up attempt that CreateManifest looked into.
+    """
+    never_attempted = "attribute_not_exists(start_attempted_at)"
+    starter_is_us = "starter = :run_id"
+    allowed = [never_attempted, starter_is_us]
+    values: dict[str, Any] = {":open": "open", ":run_id": run_id, ":now": clock.to_text(clock.now())}
+    if stale_attempt is not None:
+        allowed.append("(starter = :stale_starter AND start_attempted_at = :stale_attempted_at)")
+        values[":stale_starter"], values[":stale_attempted_at"] = stale_attempt
+    return _update(
+        _key(partition, record_name),
+        "SET starter = :run_id, start_attempted_at = :now",
+        f"#status = :open AND ({' OR '.join(allowed)})",
+        values,
+        names={"#status": "status"},
+    )
+
+
+def _manifest_record(date_prefix: str, row: dict[str, Any]) -> ManifestRecord:
+    return ManifestRecord(
+        date_prefix=date_prefix,
+        record_name=row["file_name"],
+        file_path=row["file_path"],
+        file_count=int(row["file_count"]),
+        file_size_bytes=int(row["file_size_bytes"]),
+        cut=row["cut"],
+        created_at=row["created_at"],
+        starter=row.get("starter"),
+        start_attempted_at=row.get("start_attempted_at"),
+    )
+
+
+def scan_unfinished() -> Iterator[dict[str, Any]]:
+    """Every pending file and open manifest of every date, as index rows: what the sweep looks at."""
+    pages = aws.dynamodb().get_paginator("scan")
+    for page in pages.paginate(TableName=settings().tracking_table, IndexName=PENDING_INDEX):
+        for item in page["Items"]:
+            yield _from_item(item)
+
+
+def _query_index(key_condition: str, values: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    pages = aws.dynamodb().get_paginator("query")
+    for page in pages.paginate(
+        TableName=settings().tracking_table,
+        IndexName=PENDING_INDEX,
+        ConsistentRead=True,
+        KeyConditionExpression=key_condition,
+        ExpressionAttributeValues=_to_item(values),
+        PaginationConfig={"PageSize": PAGE_ITEMS},
+    ):
+        for item in page["Items"]:
+            yield _from_item(item)
+
+
+def _update(
+    key: dict[str, "AttributeValueTypeDef"],
+    expression: str,
+    condition: str,
+    values: dict[str, Any],
+    *,
+    names: dict[str, str],
+) -> bool:
+    try:
+        _through_conflicts(
+            lambda: aws.dynamodb().update_item(
+                TableName=settings().tracking_table,
+                Key=key,
+                UpdateExpression=expression,
+                ConditionExpression=condition,
+                ExpressionAttributeNames=names,
+                ExpressionAttributeValues=_to_item(values),
+            )
+        )
+    except ClientError as error:
+        if _code(error) == "ConditionalCheckFailedException":
+            return False
+        raise
+    return True
+
+
+def _through_conflicts(call: Callable[[], Any]) -> None:
+    """Run a write that an ongoing transaction may refuse; botocore does not retry such conflicts. Under 1 s."""
+    for attempt in range(CONFLICT_ATTEMPTS):
+        try:
+            call()
+            return
+        except ClientError as error:
+            if attempt == CONFLICT_ATTEMPTS - 1 or not _is_conflict(error):
+                raise
+            time.sleep(random.uniform(0.02, 0.04) * 2**attempt)
+
+
+def _is_conflict(error: ClientError) -> bool:
+    if _code(error) == "TransactionConflictException":
+        return True
+    reasons = _cancellation(error)
+    return "TransactionConflict" in reasons and "ConditionalCheckFailed" not in reasons
+
+
+def _cancellation(error: ClientError) -> tuple[str, ...]:
+    """The reason of each action of a cancelled transaction, in their order."""
+    if _code(error) != "TransactionCanceledException":
+        return ("None", "None")
+    reasons: list[dict[str, str]] = error.response.get("CancellationReasons", [])  # type: ignore[assignment]
+    return tuple(reason.get("Code", "None") for reason in reasons)
+
+
+def _code(error: ClientError) -> str:
+    return error.response["Error"]["Code"]
+
+
+def _key(date_prefix: str, file_name: str) -> dict[str, "AttributeValueTypeDef"]:
+    return _to_item({"date_prefix": date_prefix, "file_name": file_name})
+
+
+def _value(value: Any) -> "AttributeValueTypeDef":
+    return type_serializer.serialize(value)
+
+
+def _to_item(row: dict[str, Any]) -> dict[str, "AttributeValueTypeDef"]:
+    return {name: _value(value) for name, value in row.items() if value is not None}
+
+
+def _from_item(item: Any) -> dict[str, Any]:
+    return {name: type_deserializer.deserialize(value) for name, value in item.items()}

@@ -1,0 +1,39 @@
+"""ParseEvent: queue messages in, files grouped by date out."""
+
+import uuid
+from collections import defaultdict
+from typing import Any
+
+from manifest_builder.events import read_message
+from manifest_builder.telemetry import box, logger
+
+REASON_CHARACTERS = 300
+
+
+@box
+def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
+    """Read every message; one that cannot be read is rejected alone.
+
+    in:  {"messages": [{"messageId", "body"}]}
+    out: {"run_id", "dates": [{"date_prefix", "files": [...], "flush": false}], "rejected": [{"messageId", "reason"}],
+          "ignored": n}
+    """
+    run_id = str(uuid.uuid4())
+    logger.append_keys(run_id=run_id)
+    files_by_date: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    rejected: list[dict[str, str]] = []
+    ignored = 0
+    for message in event["messages"]:
+        contents = read_message(message["messageId"], message["body"])
+        ignored += contents.ignored
+        for date_prefix, file in contents.files:
+            files_by_date[date_prefix].append(file.to_state())
+        if contents.problems:
+            reason = "; ".join(contents.problems)[:REASON_CHARACTERS]
+            rejected.append({"messageId": message["messageId"], "reason": reason})
+            logger.error("message rejected", extra={"message_id": message["messageId"], "reason": reason})
+    dates = [
+        {"date_prefix": date_prefix, "files": files, "flush": False}
+        for date_prefix, files in sorted(files_by_date.items())
+    ]
+    return {"run_id": run_id, "dates": dates, "rejected": rejected, "ignored": ignored}

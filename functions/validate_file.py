@@ -1,0 +1,28 @@
+"""ValidateFile: is this a file of the pipeline, by its name and size?"""
+
+from typing import Any
+
+from manifest_builder.files import FileVersion
+from manifest_builder.settings import MB, settings
+from manifest_builder.telemetry import box, logger
+
+
+@box
+def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
+    """The rules of the specification's validate_file; the limits are inclusive.
+
+    in:  {"run_id", "file"}
+    out: {"valid": bool, "reason": text or null}
+    """
+    file = FileVersion.from_state(event["file"])
+    reason = reason_to_refuse(file.key, file.size_bytes)
+    logger.debug("file checked", extra={"valid": reason is None, "reason": reason})
+    return {"valid": reason is None, "reason": reason}
+
+
+def reason_to_refuse(key: str, size_bytes: int) -> str | None:
+    if not key.endswith(".ndjson"):
+        return "Invalid extension"
+    if not settings().min_file_bytes <= size_bytes <= settings().max_file_bytes:
+        return f"Size {size_bytes / MB:.2f}MB out of range"
+    return None
