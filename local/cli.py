@@ -1,0 +1,273 @@
+"""Flags, exit codes and the order of things.
+
+Exit codes: 0 the promise is kept, 1 it is not (or the run broke), 2 the user's mistake, 130 Ctrl-C, 143 asked to end.
+"""
+
+import argparse
+import math
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from datetime import date
+from functools import cache, partial
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+from rich.console import Console
+from samtranslator.yaml_helper import yaml_parse
+
+from local import feed as feeding
+from local import report, watch
+from local.deploy import Deployment, deploy
+from local.emulator import ROOT, Emulator
+from local.errors import DeployError, EmulatorError, UsageError
+from local.facts import Upload, read_facts, read_table
+from local.files import SAMPLE_PARAMETERS, Feed, folder_feed, sample_feed
+from local.verify import verify
+
+GB = 1024**3
+KEPT, NOT_KEPT, MISTAKE, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
+PARENT_POLL_SECONDS = 0.5
+
+
+class Terminated(BaseException):
+    """Somebody asks the run to end; like Ctrl-C, not an error."""
+
+
+class Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message} (python -m local --help, or make run ARGS=--help, lists the flags)")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    try:
+        options = parse(arguments)
+        feed = folder_feed(options.input, options.date) if options.input else sample_feed()
+        signal.signal(signal.SIGTERM, _terminate)
+        signal.signal(signal.SIGHUP, _terminate)
+        if options.end_with_parent:
+            end_with_parent()
+        return run(options, feed)
+    except UsageError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return MISTAKE
+    except (DeployError, EmulatorError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return NOT_KEPT
+    except KeyboardInterrupt:
+        print("\nstopped; nothing is left running", file=sys.stderr)
+        return INTERRUPTED
+    except Terminated:
+        return TERMINATED
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = Parser(
+        prog="python -m local",
+        description="Deploys template.yaml to an emulator of AWS here, feeds it files, and checks the promise.",
+    )
+    parser.add_argument("--input", type=Path, metavar="FOLDER", help="feed these files instead of the generated sample")
+    parser.add_argument(
+        "--date", type=_calendar_date, metavar="YYYY-MM-DD", help="upload the folder's files below this date"
+    )
+    for flag, parameter in PARAMETERS.items():
+        _add_parameter(parser, flag, parameter)
+    parser.add_argument(
+        "--flush", action="store_true", help="at the end, let a sweep put what is pending into manifests too"
+    )
+    parser.add_argument("--keep", action="store_true", help="leave the emulator up until Ctrl-C")
+    parser.add_argument(
+        "--enforce-policies", action="store_true", help="let the emulator check the functions' permissions"
+    )
+    parser.add_argument("--end-with-parent", action="store_true", help="end when the process that started this ends")
+    options = parser.parse_args(arguments)
+    if options.date and not options.input:
+        raise UsageError("--date is for --input: the sample has dates of its own")
+    return options
+
+
+PARAMETERS = {
+    "--max-batch-gb": "MaxBatchSizeGb",
+    "--expected-file-mb": "ExpectedFileSizeMb",
+    "--tolerance-percent": "SizeTolerancePercent",
+    "--flush-after-minutes": "FlushAfterMinutes",
+    "--max-concurrency": "MaxConcurrency",
+    "--retry-delay-seconds": "RetryDelaySeconds",
+}
+"""Flags that are parameters of the template, which has their bounds and their defaults."""
+WHOLE_NUMBERS = {"FlushAfterMinutes", "MaxConcurrency", "RetryDelaySeconds"}
+
+
+def _add_parameter(parser: argparse.ArgumentParser, flag: str, parameter: str) -> None:
+    declared = template_parameters()[parameter]
+    sample = f", the sample's {SAMPLE_PARAMETERS[parameter]}" if parameter in SAMPLE_PARAMETERS else ""
+    parser.add_argument(
+        flag,
+        dest=parameter,
+        metavar="N",
+        type=partial(_number_between, declared["MinValue"], declared["MaxValue"], parameter in WHOLE_NUMBERS),
+        help=f"{parameter} of the template (default {declared['Default']}{sample})",
+    )
+
+
+@cache
+def template_parameters() -> dict[str, dict[str, float]]:
+    parameters: dict[str, dict[str, float]] = yaml_parse((ROOT / "template.yaml").read_text())["Parameters"]
+    return parameters
+
+
+def _number_between(least: float, most: float, is_whole: bool, text: str) -> str:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not least <= value <= most:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from {least} to {most}")
+    if is_whole and not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number")
+    return text
+
+
+def _calendar_date(text: str) -> str:
+    try:
+        return date.fromisoformat(text).isoformat()
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a date like 2025-12-23") from None
+
+
+def stack_parameters(options: argparse.Namespace) -> dict[str, str]:
+    given = {name: value for name in PARAMETERS.values() if (value := getattr(options, name)) is not None}
+    of_run = {} if options.input else SAMPLE_PARAMETERS
+    # A sweep flushes what is older than this.
+    return {**of_run, **({"FlushAfterMinutes": "0"} if options.flush else {}), **given}
+
+
+def run(options: argparse.Namespace, feed: Feed) -> int:
+    console = report.make_console()
+    steps = report.Steps(console)
+    parameters = stack_parameters(options)
+
+    def limit(name: str) -> float:
+        return float(parameters.get(name, template_parameters()[name]["Default"]))
+
+    source = f"the files of {options.input}" if options.input else "a generated sample"
+    console.print(
+        f"\n[bold]manifest-builder[/], the whole workflow on this machine, fed with {source}\n", soft_wrap=True
+    )
+    with ExitStack() as stack:
+        with steps.step("Starting the emulator") as step:
+            emulator = stack.enter_context(Emulator(enforce_policies=options.enforce_policies))
+            step.end("Emulator started", f"MiniStack on {emulator.endpoint}")
+        with steps.step("Deploying template.yaml") as step:
+            deployment = deploy(emulator, parameters)
+            step.end("template.yaml deployed", f"{deployment.resources} resources through CloudFormation")
+        uploads = feed_everything(steps, emulator, deployment, feed)
+        if options.flush:
+            flush(steps, emulator, deployment, uploads)
+        with steps.step("Reading everything back") as step:
+            facts = read_facts(emulator, deployment, uploads, [feed.poison] if feed.poison else [])
+            step.end("Everything read back", "S3, DynamoDB, Glue, SQS")
+        checks = verify(facts)
+        report.print_tables(
+            console,
+            facts,
+            {file.key: file.note for file in feed.files if file.note},
+            max_batch_bytes=int(limit("MaxBatchSizeGb") * GB),
+            flush_after_minutes=int(limit("FlushAfterMinutes")),
+        )
+        report.print_verdict(console, facts, checks, steps.seconds)
+        if options.keep:
+            keep(console, emulator, deployment)
+    return KEPT if all(check.holds for check in checks) else NOT_KEPT
+
+
+def feed_everything(steps: report.Steps, emulator: Emulator, deployment: Deployment, feed: Feed) -> list[Upload]:
+    """Upload in the feed's order, and wait until the workflow is done. Returns every version uploaded."""
+    poison = 1 if feed.poison else 0
+    with steps.step("Uploading files") as step:
+        if feed.poison:
+            feeding.send(emulator, deployment, feed.poison)
+        uploads = feeding.upload(emulator, deployment, feed.first)
+        total = report.size(sum(upload.size_bytes for upload in uploads))
+        also = ", and one poison message sent to the queue" if feed.poison else ""
+        step.end(f"{report.plural(len(uploads), 'file')} uploaded", f"{total}{also}")
+    if feed.later:
+        _wait(
+            steps,
+            emulator,
+            deployment,
+            uploads,
+            lambda progress: progress.is_everything_known and progress.is_quiet and progress.messages <= poison,
+        )
+        with steps.step("Uploading more files") as step:
+            later = feeding.upload(emulator, deployment, feed.later)
+            again = {upload.uri for upload in uploads} & {upload.uri for upload in later}
+            uploads = uploads + later
+            if feed.delivered_twice:
+                uri = f"s3://{deployment.input_bucket}/{feed.delivered_twice}"
+                (row,) = [row for row in read_table(emulator, deployment).files if row.uri == uri]
+                feeding.send(emulator, deployment, feeding.event_of(row))
+            step.end(f"{len(later)} more uploaded", f"{len(again)} of them with new content; one event delivered twice")
+    _wait(steps, emulator, deployment, uploads, lambda progress: progress.is_finished(poison))
+    return uploads
+
+
+def flush(steps: report.Steps, emulator: Emulator, deployment: Deployment, uploads: list[Upload]) -> None:
+    emulator.stepfunctions.start_execution(stateMachineArn=deployment.state_machine_arn, input='{"sweep": true}')
+    _wait(
+        steps,
+        emulator,
+        deployment,
+        uploads,
+        lambda progress: progress.is_quiet and not progress.files_pending,
+        doing="Sweeping",
+    )
+
+
+def _wait(
+    steps: report.Steps,
+    emulator: Emulator,
+    deployment: Deployment,
+    uploads: list[Upload],
+    is_done: Callable[[watch.Progress], bool],
+    doing: str = "Building manifests",
+) -> None:
+    with steps.step(doing) as step:
+        progress = watch.wait(emulator, deployment, uploads, is_done, step.show)
+        step.end(
+            "Workflow done" if is_done(progress) else "Nothing has moved for long",
+            report.describe(progress),
+            went_well=is_done(progress),
+        )
+
+
+def keep(console: Console, emulator: Emulator, deployment: Deployment) -> None:
+    """Ctrl-C is how this ends, so it does not change the verdict."""
+    try:
+        report.print_exports(console, emulator, deployment)
+        while True:
+            emulator.check_alive()
+            time.sleep(1)
+    except KeyboardInterrupt:
+        console.print("\nstopped; nothing is left running")
+
+
+def end_with_parent() -> None:
+    """Watch for the death of the process that started this one, `make` say, and end then."""
+    parent = os.getppid()
+
+    def watch_parent() -> None:
+        while os.getppid() == parent:
+            time.sleep(PARENT_POLL_SECONDS)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch_parent, daemon=True).start()
+
+
+def _terminate(signal_number: int, frame: FrameType | None) -> NoReturn:
+    raise Terminated

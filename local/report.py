@@ -1,0 +1,281 @@
+"""The run on the screen: steps as they end, then tables and verdict."""
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from itertools import groupby
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.status import Status
+from rich.table import Table
+from rich.text import Text
+
+from local.deploy import Deployment
+from local.emulator import Emulator
+from local.facts import Facts, FileRow, Manifest
+from local.verify import Check
+from local.watch import Progress
+
+MAX_ROWS = 200
+WIDTH_OF_A_PIPE = 130
+WIDTH_WITH_PATHS = 128
+"""Columns that the table of manifests needs to show their paths too."""
+GB = 1024**3
+
+STATUS_STYLE = {"manifested": "green", "pending": "yellow", "quarantined": "red"}
+
+
+def make_console() -> Console:
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=WIDTH_OF_A_PIPE)
+
+
+class Steps:
+    """One line per step, with what came of it and how long it took."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.started = time.monotonic()
+
+    @contextmanager
+    def step(self, doing: str) -> Iterator["Step"]:
+        started = time.monotonic()
+        with self.console.status(f"{doing} ...") as status:
+            step = Step(doing, status)
+            yield step
+        mark = "[green]✓[/]" if step.went_well else "[red]✗[/]"
+        seconds = time.monotonic() - started
+        room = min(66, self.console.width - 39)
+        self.console.print(f"{mark} {step.done:<26} [dim]{step.detail:<{room}}[/] {seconds:5.1f} s", soft_wrap=True)
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self.started
+
+
+class Step:
+    def __init__(self, doing: str, status: Status) -> None:
+        self.doing = doing
+        self.status = status
+        self.done = doing
+        self.detail = ""
+        self.went_well = True
+
+    def end(self, done: str, detail: str = "", *, went_well: bool = True) -> None:
+        self.done, self.detail, self.went_well = done, escape(detail), went_well
+
+    def show(self, progress: Progress) -> None:
+        self.status.update(f"{self.doing}: {describe(progress)}, {plural(progress.messages, 'message')}")
+
+
+def describe(progress: Progress) -> str:
+    parked = f", {progress.dead_letters} parked" if progress.dead_letters else ""
+    return (
+        f"{progress.files_known}/{progress.files} files known, {plural(progress.manifests, 'manifest')}, "
+        f"{plural(progress.jobs_finished, 'job')} finished{parked}"
+    )
+
+
+def print_tables(
+    console: Console, facts: Facts, notes: dict[str, str], *, max_batch_bytes: int, flush_after_minutes: int
+) -> None:
+    """`notes` says by key what the sample shows with a file."""
+    console.print()
+    console.print(files_table(facts, notes))
+    console.print()
+    has_room = console.width >= WIDTH_WITH_PATHS
+    console.print(manifests_table(facts, max_batch_bytes, with_paths=has_room))
+    if not has_room:
+        for path, name in short_manifest_names(facts.manifests).items():
+            console.print(f" {name}   {_key(path)}", soft_wrap=True)
+    console.print()
+    console.print(pending_table(facts, max_batch_bytes, flush_after_minutes))
+    for body in facts.dead_letters:
+        console.print(f"\n[bold]Dead-letter queue[/]  {escape(body[:100])}")
+
+
+def files_table(facts: Facts, notes: dict[str, str]) -> Table:
+    table = _table("Files")
+    table.add_column("Date", no_wrap=True)
+    table.add_column("Key", overflow="fold")
+    table.add_column("Size", justify="right", no_wrap=True)
+    table.add_column("What became of it", overflow="fold")
+    names_of = manifests_by_uri(facts.manifests)
+    # What needs a look comes first where not everything is shown.
+    everything = sorted(facts.files, key=lambda row: (row.date, _key(row.uri)))
+    shown = everything
+    if len(everything) > MAX_ROWS:
+        shown = sorted(everything, key=lambda row: row.status == "manifested")[:MAX_ROWS]
+        table.caption = f"{len(everything) - MAX_ROWS} more files are not shown: the tracking table has them (KEEP=1)"
+    for date, rows in groupby(sorted(shown, key=lambda row: row.date), key=lambda row: row.date):
+        for number, row in enumerate(rows):
+            key = Text(_key(row.uri))
+            if note := notes.get(_key(row.uri)):
+                key.append(f"\n  {note}", style="dim italic")
+            table.add_row(date if number == 0 else "", key, size(row.size_bytes), _fate(row, names_of))
+        table.add_section()
+    known = {row.uri for row in facts.files}
+    for upload in {upload.uri: upload for upload in facts.uploads if upload.uri not in known}.values():
+        table.add_row("?", _key(upload.uri), size(upload.size_bytes), Text("unknown to the workflow", style="bold red"))
+    counts = Counter(row.status for row in facts.files)
+    table.title = (
+        f"Files: {len(facts.files)}  ({', '.join(f'{count} {status}' for status, count in counts.most_common())})"
+    )
+    return table
+
+
+def _fate(row: FileRow, names_of: dict[str, dict[str, str]]) -> Text:
+    """Where the latest version is, then where earlier ones are."""
+    earlier = dict(names_of.get(row.uri, {}))
+    fate = row.status
+    if row.status == "manifested":
+        fate = f"in {earlier.pop(row.manifest_path or '', row.manifest_path)}"
+    elif row.status == "quarantined":
+        fate = f"quarantined: {row.reason}"
+    text = Text(fate, style=STATUS_STYLE.get(row.status, "bold red"))
+    if earlier:
+        text.append(f"\n  the version before in {', '.join(earlier.values())}", style="dim italic")
+    return text
+
+
+def manifests_by_uri(manifests: list[Manifest]) -> dict[str, dict[str, str]]:
+    """URI -> the manifests that name it, path -> short name."""
+    short_names = short_manifest_names(manifests)
+    found: dict[str, dict[str, str]] = {}
+    for manifest in manifests:
+        for uri in manifest.uris or ():
+            found.setdefault(uri, {})[manifest.path] = short_names[manifest.path]
+    return found
+
+
+def manifests_table(facts: Facts, max_batch_bytes: int, *, with_paths: bool) -> Table:
+    table = _table(f"Manifests: {len(facts.manifests)}  (at most {size(max_batch_bytes)} each)")
+    table.add_column("", no_wrap=True)
+    if with_paths:
+        table.add_column("Path", no_wrap=True)
+    for header in ("Files", "Size", "Full", "Rows"):
+        table.add_column(header, justify="right", no_wrap=True)
+    table.add_column("Glue run", no_wrap=True)
+    runs = {run.run_id: run for run in facts.runs}
+    short_names = short_manifest_names(facts.manifests)
+    for _, manifests in groupby(facts.manifests, key=lambda manifest: manifest.date):
+        for manifest in manifests:
+            result = facts.results.get(manifest.path)
+            run = runs.get(manifest.job_run_id or "")
+            state = run.state if run else "not started"
+            table.add_row(
+                short_names[manifest.path],
+                *([_key(manifest.path)] if with_paths else []),
+                str(manifest.file_count),
+                size(manifest.size_bytes),
+                f"{manifest.size_bytes / max_batch_bytes:.0%}",
+                f"{result.rows:,}" if result else "-",
+                Text(
+                    f"{(manifest.job_run_id or '')[:8]} {state}".strip(),
+                    style="green" if state == "SUCCEEDED" else "red",
+                ),
+            )
+        table.add_section()
+    return table
+
+
+def pending_table(facts: Facts, max_batch_bytes: int, flush_after_minutes: int) -> Table | str:
+    pending = sorted((row for row in facts.files if row.status == "pending"), key=lambda row: row.date)
+    if not pending:
+        return "[bold]Pending[/]  nothing"
+    table = _table(f"Pending: {plural(len(pending), 'file')}")
+    table.add_column("Date", no_wrap=True)
+    table.add_column("Files", justify="right")
+    table.add_column("Size", justify="right", no_wrap=True)
+    table.add_column("Why")
+    now = datetime.now(UTC)
+    for date, rows in groupby(pending, key=lambda row: row.date):
+        files = list(rows)
+        total = sum(row.size_bytes for row in files)
+        oldest = datetime.fromisoformat(min(row.pending_since or "" for row in files))
+        minutes_left = flush_after_minutes - (now - oldest).total_seconds() / 60
+        table.add_row(
+            date,
+            str(len(files)),
+            size(total),
+            f"{total / max_batch_bytes:.0%} of a manifest: more files of this date fill it, "
+            + (
+                f"or the sweep takes them in {duration(minutes_left)}"
+                if minutes_left > 0
+                else "or the next sweep takes them"
+            ),
+        )
+    return table
+
+
+def print_verdict(console: Console, facts: Facts, checks: list[Check], seconds: float) -> None:
+    console.print("\n[bold]The promise[/]")
+    for check in checks:
+        console.print(f"{'[green]✓[/]' if check.holds else '[red]✗[/]'} {check.clause}")
+        for problem in check.problems:
+            console.print(f"    [red]{escape(problem)}[/]")
+    files, versions = len({upload.uri for upload in facts.uploads}), len(facts.uploads)
+    summary = (
+        f"{plural(files, 'file')} in {plural(versions, 'version')}, {plural(len(facts.manifests), 'manifest')}, "
+        f"{plural(len(facts.runs), 'Glue run')}"
+    )
+    if all(check.holds for check in checks):
+        console.print(f"\n[bold green]promise kept[/]: {summary}, {seconds:.0f} s")
+    else:
+        console.print(f"\n[bold red]promise NOT kept[/]: {summary}, {seconds:.0f} s")
+
+
+def print_exports(console: Console, emulator: Emulator, deployment: Deployment) -> None:
+    console.print("\n[bold]The emulator stays up until Ctrl-C.[/] In another terminal:\n")
+    lines = [f"export {name}={value}" for name, value in emulator.environment().items()]
+    lines += [
+        "unset AWS_PROFILE AWS_SESSION_TOKEN",
+        "",
+        f"aws s3 cp my.ndjson s3://{deployment.input_bucket}/2025-12-23/",
+        f"aws dynamodb scan --table-name {deployment.tracking_table}",
+        f"aws glue get-job-runs --job-name {deployment.job_name}",
+        f"aws stepfunctions start-execution --input '{{\"sweep\":true}}' "
+        f"--state-machine-arn {deployment.state_machine_arn}",
+    ]
+    for line in lines:
+        console.print(f"  {line}", markup=False, soft_wrap=True)
+
+
+def short_manifest_names(manifests: list[Manifest]) -> dict[str, str]:
+    """`12-23 #1`: the date less its year, and the number of the manifest of the date in order of creation."""
+    names: dict[str, str] = {}
+    for _, of_date in groupby(manifests, key=lambda manifest: manifest.date):
+        for number, manifest in enumerate(of_date, start=1):
+            names[manifest.path] = f"{manifest.date[5:]} #{number}"
+    return names
+
+
+def size(size_bytes: int) -> str:
+    value = float(size_bytes)
+    for unit in ("B", "KB", "MB"):
+        if value < 1024:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1024
+    return f"{value:.2f} GB"
+
+
+def plural(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def duration(minutes: float) -> str:
+    return f"{minutes / 60:.0f} h" if minutes >= 120 else f"{max(1, minutes):.0f} min"
+
+
+def _key(uri: str) -> str:
+    return uri.removeprefix("s3://").partition("/")[2]
+
+
+def _table(title: str) -> Table:
+    return Table(
+        title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False, header_style="dim"
+    )
