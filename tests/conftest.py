@@ -1,0 +1,7 @@
+"""Importing a function checks its settings, so they are there before anything else is."""
+
+import os
+
+from tests.simulator.world import ENVIRONMENT
+
+os.environ.update(ENVIRONMENT)

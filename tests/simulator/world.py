@@ -1,0 +1,353 @@
+"""The account that executions run in, and what tests do to it: upload, break, wait, look."""
+
+import importlib
+import json
+import logging
+import threading
+import time
+import uuid
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from types import SimpleNamespace
+from typing import Any, Self
+from unittest import mock
+from urllib.parse import quote_plus
+
+import boto3
+from boto3.dynamodb.types import TypeDeserializer
+from jsonpath_ng.ext.parser import parse as parse_json_path
+from moto import mock_aws
+from moto.core.models import botocore_stubber
+from moto.glue.models import FakeJob
+from moto.stepfunctions.parser.asl.component.common.retry import retrier_decl
+from moto.stepfunctions.parser.asl.component.state.exec.state_task import lambda_eval_utils
+from moto.stepfunctions.parser.asl.component.state.exec.state_task.service import (
+    state_task_service_dynamodb,
+    state_task_service_glue,
+)
+from moto.stepfunctions.parser.asl.parse.asl_parser import AmazonStateLanguageParser
+from moto.stepfunctions.parser.asl.utils import boto_client, json_path
+from moto.stepfunctions.parser.backend.execution import BaseExecutionWorkerCommunication
+
+from manifest_builder import aws, clock, manifests
+from manifest_builder.settings import settings
+from tests.simulator.template import definition, table_schema
+
+INPUT_BUCKET = "input-bucket"
+MANIFEST_BUCKET = "manifest-bucket"
+QUARANTINE_BUCKET = "quarantine-bucket"
+TRACKING_TABLE = "tracking-table"
+GLUE_JOB = "glue-job"
+ACCOUNT = "123456789012"
+REGION = "us-east-1"
+
+FUNCTIONS = {
+    "ParseEvent": "parse_event",
+    "ValidateFile": "validate_file",
+    "QuarantineFile": "quarantine_file",
+    "TrackFile": "track_file",
+    "CheckThreshold": "check_threshold",
+    "AcquireLock": "acquire_lock",
+    "CreateManifest": "create_manifest",
+    "UpdateStatus": "update_status",
+    "ReleaseLock": "release_lock",
+    "ReportResult": "report_result",
+    "FindStalledDates": "find_stalled_dates",
+}
+
+ENVIRONMENT = {
+    "AWS_ACCESS_KEY_ID": "testing",
+    "AWS_SECRET_ACCESS_KEY": "testing",
+    "AWS_DEFAULT_REGION": REGION,
+    "MANIFEST_BUCKET": MANIFEST_BUCKET,
+    "TRACKING_TABLE": TRACKING_TABLE,
+    "QUARANTINE_BUCKET": QUARANTINE_BUCKET,
+    "GLUE_JOB_NAME": GLUE_JOB,
+    "POWERTOOLS_SERVICE_NAME": "manifest-builder-test",
+    "POWERTOOLS_METRICS_NAMESPACE": "ManifestBuilder",
+    "POWERTOOLS_LOG_LEVEL": "CRITICAL",
+    "STATE_MACHINE_ARN": f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:manifest-builder",
+    "QUEUE_URL": f"https://sqs.{REGION}.amazonaws.com/{ACCOUNT}/input-queue",
+}
+
+EXECUTION_SECONDS = 60
+Function = Callable[[dict[str, Any], Any], dict[str, Any]]
+Around = Callable[[Function, dict[str, Any]], Any]
+
+
+@dataclass(frozen=True)
+class Execution:
+    """How an execution ended: its status, the states it entered with how often, its output or error."""
+
+    status: str
+    path: Counter[str]
+    output: dict[str, Any] | None
+    error: str | None
+
+
+@dataclass
+class World:
+    """One simulated account. Use as a context manager; everything is gone at its end."""
+
+    environment: dict[str, str] = field(default_factory=dict)
+    later: timedelta = timedelta(0)
+    around: dict[str, Around] = field(default_factory=dict)
+    """By state name: called instead of the function, with the function and its event."""
+    edit_definition: Callable[[str], str] = str
+    """What a test changes in the definition."""
+    start_job_run: Callable[[Callable[[], str]], str] | None = None
+    """Called instead of Glue's StartJobRun, with the call that really starts the run."""
+
+    def __enter__(self) -> Self:
+        self._exit = ExitStack()
+        logging.getLogger("moto").setLevel(logging.CRITICAL)
+        enter = self._exit.enter_context
+        enter(mock.patch.dict("os.environ", ENVIRONMENT | self.environment))
+        enter(mock_aws(config={"stepfunctions": {"execute_state_machine": True}}))
+        enter(mock.patch.object(clock, "now", self.now))
+        enter(mock.patch.object(lambda_eval_utils, "_invoke_lambda_function", self._invoke))
+        for service in (state_task_service_dynamodb, state_task_service_glue):
+            enter(
+                mock.patch.object(
+                    service, "boto_client_for", lambda region, service, **_: _integration_client(region, service)
+                )
+            )
+        enter(mock.patch.object(retrier_decl, "time", SimpleNamespace(sleep=lambda seconds: None)))
+        enter(mock.patch.object(AmazonStateLanguageParser, "parse", _parse_once))
+        enter(mock.patch.object(boto3, "client", _session().client))
+        enter(mock.patch.object(json_path, "parse", _parse_path_once))
+        terminated = BaseExecutionWorkerCommunication.terminated
+
+        def signal_end(communication: BaseExecutionWorkerCommunication) -> None:
+            terminated(communication)
+            self._ends[communication.execution.exec_arn].set()
+
+        self._ends: defaultdict[str, threading.Event] = defaultdict(threading.Event)
+        enter(mock.patch.object(BaseExecutionWorkerCommunication, "terminated", signal_end))
+        enter(_one_request_at_a_time())
+        start_job_run = FakeJob.start_job_run
+        enter(
+            mock.patch.object(
+                FakeJob,
+                "start_job_run",
+                lambda job, **arguments: self._start_job_run(lambda: start_job_run(job, **arguments)),
+            )
+        )
+        self._handlers = threading.RLock()
+        self._forget_caches()
+        self._exit.callback(self._forget_caches)
+        self._create()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._exit.close()
+
+    @staticmethod
+    def _forget_caches() -> None:
+        for cached in (settings, aws.dynamodb, aws.s3, aws.s3_for_copies, aws.glue):
+            cached.cache_clear()
+
+    def _create(self) -> None:
+        self.dynamodb = _client("dynamodb")
+        self.s3 = _client("s3")
+        self.glue = _client("glue")
+        self.sfn = _client("stepfunctions")
+        self.dynamodb.create_table(TableName=TRACKING_TABLE, **table_schema())
+        for bucket in (INPUT_BUCKET, MANIFEST_BUCKET, QUARANTINE_BUCKET):
+            self.s3.create_bucket(Bucket=bucket)
+        iam = _client("iam")
+        role = iam.create_role(RoleName="role", AssumeRolePolicyDocument="{}")["Role"]["Arn"]
+        self.glue.create_job(
+            Name=GLUE_JOB, Role=role, Command={"Name": "glueetl"}, ExecutionProperty={"MaxConcurrentRuns": 1000}
+        )
+        arns = {f"{state}FunctionArn": _function_arn(state) for state in FUNCTIONS}
+        self.machine = self.sfn.create_state_machine(
+            name="manifest-builder",
+            roleArn=role,
+            definition=self.edit_definition(
+                definition(
+                    arns
+                    | {
+                        "TrackingTableName": TRACKING_TABLE,
+                        "GlueJobName": GLUE_JOB,
+                        "GlueStartJobRunResource": "arn:aws:states:::glue:startJobRun",
+                        "DynamoDbUpdateItemResource": "arn:aws:states:::dynamodb:updateItem",
+                    }
+                )
+            ),
+        )["stateMachineArn"]
+
+    # What happens in it
+
+    def now(self) -> datetime:
+        return datetime.fromtimestamp(time.time(), UTC) + self.later
+
+    def wait(self, **duration: float) -> None:
+        """Let time go by."""
+        self.later += timedelta(**duration)
+
+    def upload(self, key: str, size_bytes: int, **event: Any) -> dict[str, str]:
+        """Put an object (its bytes are not needed, its size is) and return the queue message that tells of it."""
+        self.s3.put_object(Bucket=INPUT_BUCKET, Key=key, Body=b"{}\n")
+        return message(key, size_bytes, **event)
+
+    def execute(self, execution_input: dict[str, Any]) -> Execution:
+        self._started_at = clock.to_text(self.now())
+        arn = self.sfn.start_execution(
+            stateMachineArn=self.machine, name=uuid.uuid4().hex, input=json.dumps(execution_input)
+        )["executionArn"]
+        assert self._ends[arn].wait(EXECUTION_SECONDS), "the execution hangs"
+        found = self.sfn.describe_execution(executionArn=arn)
+        output = json.loads(found["output"]) if found.get("output") else None
+        return Execution(found["status"], self._read_path(arn), output, found.get("error"))
+
+    def _read_path(self, execution_arn: str) -> Counter[str]:
+        pages = self.sfn.get_paginator("get_execution_history").paginate(executionArn=execution_arn)
+        events = [event for page in pages for event in page["events"]]
+        return Counter(
+            event["stateEnteredEventDetails"]["name"] for event in events if "stateEnteredEventDetails" in event
+        )
+
+    def deliver(self, *messages: dict[str, str]) -> Execution:
+        """Run the state machine on queue messages, as start_workflow does."""
+        return self.execute({"sweep": False, "messages": list(messages)})
+
+    def sweep(self) -> Execution:
+        return self.execute({"sweep": True})
+
+    def _invoke(self, parameters: dict[str, Any], region: str, state_credentials: Any) -> dict[str, Any]:
+        """What the interpreter does for a state that is a function."""
+        state = parameters["FunctionName"].rpartition(":")[2]
+        event = json.loads(parameters["Payload"])
+        if "started_at" in event:
+            # The interpreter's clock is the machine's, the functions' is the test's.
+            event["started_at"] = self._started_at
+        with self._handlers:
+            try:
+                return {"Payload": json.loads(json.dumps(self.call(state, event)))}
+            except Exception as error:
+                failure = {"errorType": type(error).__name__, "errorMessage": str(error)}
+                return {"Payload": failure, "FunctionError": "Unhandled"}
+
+    def _start_job_run(self, start: Callable[[], str]) -> str:
+        return self.start_job_run(start) if self.start_job_run else start()
+
+    def call(self, state: str, event: dict[str, Any]) -> Any:
+        """Call the function of a state, or what the test put in its place."""
+        function: Function = importlib.import_module(FUNCTIONS[state]).handler
+        around = self.around.get(state)
+        if around is not None:
+            return around(function, event)
+        return function(event, None)
+
+    # What is in it
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Every item of the table."""
+        deserialize = TypeDeserializer().deserialize
+        pages = self.dynamodb.get_paginator("scan").paginate(TableName=TRACKING_TABLE)
+        return [{name: deserialize(value) for name, value in item.items()} for page in pages for item in page["Items"]]
+
+    def files(self) -> dict[str, dict[str, Any]]:
+        """File rows by path."""
+        return {
+            row["file_path"]: row for row in self.rows() if not row["date_prefix"].startswith(("LOCK#", "MANIFEST#"))
+        }
+
+    def statuses(self) -> Counter[str]:
+        return Counter(row["status"] for row in self.files().values())
+
+    def locks(self) -> list[dict[str, Any]]:
+        return [row for row in self.rows() if row["date_prefix"].startswith("LOCK#")]
+
+    def manifest_records(self) -> list[dict[str, Any]]:
+        records = [row for row in self.rows() if row["date_prefix"].startswith("MANIFEST#")]
+        return sorted(records, key=lambda record: record["created_at"])
+
+    def manifest_objects(self) -> dict[str, list[str]]:
+        """The files that each manifest object names, by the manifest's path."""
+        found = {}
+        for page in self.s3.get_paginator("list_objects_v2").paginate(Bucket=MANIFEST_BUCKET):
+            for item in page.get("Contents", []):
+                document = self.s3.get_object(Bucket=MANIFEST_BUCKET, Key=item["Key"])["Body"].read()
+                found[f"s3://{MANIFEST_BUCKET}/{item['Key']}"] = manifests.from_document(document)
+        return found
+
+    def job_runs(self) -> list[str]:
+        """The manifest of each run of the Glue job."""
+        pages = self.glue.get_paginator("get_job_runs").paginate(JobName=GLUE_JOB)
+        return [run["Arguments"]["--MANIFEST_PATH"] for page in pages for run in page["JobRuns"]]
+
+
+def message(
+    key: str,
+    size_bytes: int,
+    *,
+    message_id: str | None = None,
+    etag: str = "d41d8cd98f00b204e9800998ecf8427e",
+    version_id: str | None = None,
+    sequencer: str | None = "0055AED6DCD90281E5",
+    event_time: str = "2025-12-23T10:00:00.000Z",
+    bucket: str = INPUT_BUCKET,
+) -> dict[str, str]:
+    """A queue message with the S3 notification of one new object."""
+    s3_object: dict[str, Any] = {"key": quote_plus(key), "size": size_bytes, "eTag": etag}
+    if version_id:
+        s3_object["versionId"] = version_id
+    if sequencer:
+        s3_object["sequencer"] = sequencer
+    record = {
+        "eventSource": "aws:s3",
+        "eventName": "ObjectCreated:Put",
+        "eventTime": event_time,
+        "s3": {"bucket": {"name": bucket}, "object": s3_object},
+    }
+    return {"messageId": message_id or str(uuid.uuid4()), "body": json.dumps({"Records": [record]})}
+
+
+# moto parses the definition for each execution (0.3 s); what an execution changes is not in the parsed program.
+_parse_once = staticmethod(cache(AmazonStateLanguageParser.parse))
+_parse_path_once = cache(parse_json_path)
+
+
+@cache
+def _session() -> boto3.Session:
+    """One for all worlds: moto makes a new one for each, which reads the models of its services from disk again."""
+    return boto3.Session(
+        aws_access_key_id=ENVIRONMENT["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=ENVIRONMENT["AWS_SECRET_ACCESS_KEY"],
+        region_name=REGION,
+    )
+
+
+@cache
+def _client(service: Any) -> Any:
+    """The test's own client, not the functions': theirs are made anew in each world, as their retries have a memory."""
+    return _session().client(service)
+
+
+@cache
+def _integration_client(region: str, service: str) -> Any:
+    return boto_client.boto_client_for(region, service)
+
+
+def _function_arn(state: str) -> str:
+    return f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{state}"
+
+
+@contextmanager
+def _one_request_at_a_time() -> Iterator[None]:
+    """moto's DynamoDB is not thread-safe, and the branches of a Map are threads."""
+    process = botocore_stubber.process_request
+    lock = threading.RLock()
+
+    def locked(request: Any) -> Any:
+        with lock:
+            return process(request)
+
+    with mock.patch.object(botocore_stubber, "process_request", locked):
+        yield

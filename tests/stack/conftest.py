@@ -1,0 +1,28 @@
+"""The deployed template on an emulator that enforces the functions' policies: one per worker, shared by its tests.
+
+Tests keep out of each other's way by dates of their own.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from local.deploy import deploy
+from local.emulator import Emulator
+from local.files import SAMPLE_PARAMETERS
+from tests.stack.stack import Stack
+
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.stack)
+
+
+@pytest.fixture(scope="session")
+def stack() -> Iterator[Stack]:
+    with Emulator(enforce_policies=True) as emulator:
+        yield Stack(emulator, deploy(emulator, SAMPLE_PARAMETERS))

@@ -1,0 +1,66 @@
+"""The deployed stack as the tests see it."""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from local.deploy import Deployment
+from local.emulator import Emulator
+from local.facts import Facts, FileRow, read_facts, read_table
+
+WAIT_SECONDS = 60
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    emulator: Emulator
+    deployment: Deployment
+
+    def uri(self, key: str) -> str:
+        return f"s3://{self.deployment.input_bucket}/{key}"
+
+    def files(self, date: str) -> dict[str, FileRow]:
+        """The rows of a date by their URI."""
+        return {row.uri: row for row in read_table(self.emulator, self.deployment).files if row.date == date}
+
+    def facts(self) -> Facts:
+        return read_facts(self.emulator, self.deployment, [], [])
+
+    def event(self, key: str, size_bytes: int, sequencer: str = "01") -> str:
+        """The S3 notification of an object; nothing but QuarantineFile looks at the object itself."""
+        record = {
+            "eventSource": "aws:s3",
+            "eventName": "ObjectCreated:Put",
+            "eventTime": "2025-12-23T00:00:00.000Z",
+            "s3": {
+                "bucket": {"name": self.deployment.input_bucket},
+                "object": {"key": key, "size": size_bytes, "eTag": f"{len(key):032x}", "sequencer": sequencer},
+            },
+        }
+        return json.dumps({"Records": [record]})
+
+    def log_lines(self, box: str) -> Iterator[dict[str, Any]]:
+        """What a function has logged, by the state's name in kebab case. Its metrics are not among it."""
+        logs = self.emulator.logs
+        pages = logs.get_paginator("filter_log_events").paginate(
+            logGroupName=f"/aws/lambda/{self.deployment.stack_name}-{box}"
+        )
+        for page in pages:
+            for event in page["events"]:
+                for line in event["message"].splitlines():
+                    if line.startswith('{"level"'):
+                        yield json.loads(line)
+
+
+def eventually(read: Callable[[], T], is_met: Callable[[T], bool]) -> T:
+    """What `read` says once the condition is met; fails after WAIT_SECONDS."""
+    deadline = time.monotonic() + WAIT_SECONDS
+    while True:
+        value = read()
+        if is_met(value):
+            return value
+        assert time.monotonic() < deadline, f"not within {WAIT_SECONDS} s; last seen: {value}"
+        time.sleep(0.2)

@@ -1,0 +1,180 @@
+"""`python -m local` as a user starts it, and everything that it starts."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from local.emulator import ROOT
+from tests.stack.stack import eventually
+
+pytestmark = [
+    pytest.mark.xdist_group("run"),
+    pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc"),
+]
+
+LISTENING = "0A"
+LOOPBACK = "0100007F"
+
+
+class Run:
+    """A run with a temporary folder of its own, by which its processes are known."""
+
+    def __init__(self, folder: Path, command: list[str]) -> None:
+        self.folder = folder
+        self.process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env={**os.environ, "TMPDIR": str(folder)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def end(self) -> tuple[int, str]:
+        """The exit code and all that was printed."""
+        output, _ = self.process.communicate(timeout=120)
+        return self.process.returncode, output
+
+    def processes(self) -> dict[int, str]:
+        """Command lines of every process that has this run's folder in its environment, less the run itself."""
+        found = {}
+        for path in Path("/proc").glob("[0-9]*"):
+            try:
+                environment, command = (path / "environ").read_bytes(), (path / "cmdline").read_bytes()
+            except OSError:
+                continue
+            if b"TMPDIR=" + os.fsencode(self.folder) in environment and int(path.name) != self.process.pid:
+                found[int(path.name)] = command.replace(b"\0", b" ").decode()
+        return found
+
+    def wait_for_a_function(self) -> None:
+        """Until the emulator runs one of the functions."""
+        eventually(self.processes, lambda found: any("worker" in command for command in found.values()))
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Run]]:
+    runs: list[Run] = []
+
+    def start_run(*arguments: str) -> Run:
+        runs.append(Run(tmp_path, [sys.executable, "-m", "local", *arguments]))
+        return runs[-1]
+
+    yield start_run
+    for run in runs:
+        run.process.kill()
+        run.process.communicate()
+
+
+def assert_nothing_is_left(run: Run) -> None:
+    eventually(run.processes, lambda found: not found)
+    assert list(run.folder.glob("manifest-builder-*")) == []
+
+
+def test_the_sample_keeps_the_promise(start: Callable[..., Run]) -> None:
+    run = start()
+    code, output = run.end()
+    assert code == 0, output
+    assert "promise kept: 58 files in 59 versions" in output
+    assert "Dead-letter queue" in output
+    assert_nothing_is_left(run)
+
+
+def test_a_folder_of_own_files_keeps_the_promise(start: Callable[..., Run], tmp_path: Path) -> None:
+    folder = tmp_path / "own files"
+    (folder / "a b").mkdir(parents=True)
+    (folder / "a b" / "2025-06-01-large enough.ndjson").write_bytes(b'{"a": 1}\n' * 20_000)
+    (folder / "tiny.ndjson").write_bytes(b"{}\n")
+    code, output = start("--input", str(folder), "--flush").end()
+    assert code == 0, output
+    assert "promise kept: 2 files in 2 versions, 1 manifest, 1 Glue run" in output
+    assert "20,000" in output
+    assert "quarantined: Size 0.00MB out of range" in output
+
+
+def test_everything_listens_on_loopback_alone(start: Callable[..., Run]) -> None:
+    run = start()
+    run.wait_for_a_function()
+    addresses = listening_addresses(set(run.processes()))
+    assert addresses
+    assert addresses == {LOOPBACK}
+
+
+@pytest.mark.parametrize(
+    ("signal_number", "code"),
+    [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 143), (signal.SIGKILL, -signal.SIGKILL)],
+)
+def test_no_process_is_left_when_the_run_is_ended(
+    start: Callable[..., Run], signal_number: signal.Signals, code: int
+) -> None:
+    run = start()
+    run.wait_for_a_function()
+    run.process.send_signal(signal_number)
+    assert run.end()[0] == code
+    assert_nothing_is_left(run)
+
+
+def test_no_process_is_left_when_the_guard_is_killed(start: Callable[..., Run]) -> None:
+    run = start()
+    run.wait_for_a_function()
+    (guard,) = [number for number, command in run.processes().items() if "local.guard" in command]
+    os.kill(guard, signal.SIGKILL)
+    code, output = run.end()
+    assert code == 1
+    assert "the emulator has stopped" in output
+    assert_nothing_is_left(run)
+
+
+def test_a_run_that_is_kept_says_how_to_reach_it_and_ends_with_ctrl_c(
+    start: Callable[..., Run], tmp_path: Path
+) -> None:
+    folder = tmp_path / "files"
+    folder.mkdir()
+    (folder / "2025-06-01.ndjson").write_bytes(b"{}\n")
+    run = start("--input", str(folder), "--keep")
+    assert run.process.stdout is not None
+    printed = ""
+    while "aws s3 cp" not in printed:
+        line = run.process.stdout.readline()
+        assert line, printed
+        printed += line
+    assert re.search(r"export AWS_ENDPOINT_URL=http://127\.0\.0\.1:\d+\n", printed)
+    assert "export AWS_DISABLE_HOST_PREFIX_INJECTION=true\n" in printed
+    assert "promise kept" in printed
+    run.process.send_signal(signal.SIGINT)
+    assert run.end()[0] == 0
+    assert_nothing_is_left(run)
+
+
+def test_a_run_ends_with_the_process_that_started_it(tmp_path: Path) -> None:
+    run = Run(tmp_path, ["/bin/sh", "-c", f"{sys.executable} -m local --end-with-parent; true"])
+    run.wait_for_a_function()
+    run.process.kill()
+    run.end()
+    assert_nothing_is_left(run)
+
+
+def listening_addresses(processes: set[int]) -> set[str]:
+    """Local addresses, as the kernel writes them, of the processes' listening TCP sockets."""
+    inodes = set()
+    for process in processes:
+        for descriptor in Path(f"/proc/{process}/fd").glob("*"):
+            try:
+                target = str(descriptor.readlink())
+            except OSError:
+                continue
+            if target.startswith("socket:["):
+                inodes.add(target.removeprefix("socket:[").removesuffix("]"))
+    addresses = set()
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
+            _, local, _, state, *_, inode = line.split()[:10]
+            if state == LISTENING and inode in inodes:
+                addresses.add(local.partition(":")[0])
+    return addresses

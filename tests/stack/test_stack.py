@@ -1,0 +1,105 @@
+"""The deployed template, policies enforced: what a user, a bad message and a schedule meet."""
+
+import json
+import uuid
+from typing import Any
+
+import pytest
+
+from local.facts import read_messages
+from tests.stack.stack import Stack, eventually
+
+pytestmark = pytest.mark.xdist_group("stack")
+
+FILE = b'{"row": 1}\n' * 4500
+MAX_RECEIVES = 5
+
+
+def test_uploaded_files_become_a_manifest_and_a_finished_glue_run(stack: Stack) -> None:
+    date = "2025-01-01"
+    keys = [f"in/{date}-file{number} ü+.ndjson" for number in range(9)]
+    for key in [*keys, f"in/{date}-refused.csv"]:
+        stack.emulator.s3.put_object(Bucket=stack.deployment.input_bucket, Key=key, Body=FILE)
+
+    facts = eventually(
+        stack.facts,
+        lambda facts: (
+            len([row for row in facts.files if row.date == date]) == 10
+            and any(each.date == date and each.path in facts.results for each in facts.manifests)
+        ),
+    )
+
+    (manifest,) = [manifest for manifest in facts.manifests if manifest.date == date]
+    rows = {row.uri: row for row in facts.files if row.date == date}
+    assert manifest.status == "started"
+    assert manifest.uris is not None
+    assert set(manifest.uris) <= {stack.uri(key) for key in keys}
+    assert {uri for uri, row in rows.items() if row.status == "manifested"} == set(manifest.uris)
+    assert {row.manifest_path for row in rows.values() if row.status == "manifested"} == {manifest.path}
+    (run,) = eventually(
+        lambda: [run for run in stack.facts().runs if run.manifest_path == manifest.path],
+        lambda runs: [run.state for run in runs] == ["SUCCEEDED"],
+    )
+    assert run.run_id == manifest.job_run_id
+    assert facts.results[manifest.path].rows == 4500 * len(manifest.uris)
+
+    refused = rows[stack.uri(f"in/{date}-refused.csv")]
+    assert (refused.status, refused.reason) == ("quarantined", "Invalid extension")
+    assert facts.copies[f"in/{date}-refused.csv"] == refused.etag
+    assert f"manifest-{date}" not in facts.locks
+
+
+def test_a_poison_message_is_parked_after_its_receives_while_its_neighbours_are_tracked(stack: Stack) -> None:
+    date = "2025-02-02"
+    poison = f"no event, {uuid.uuid4()}"
+    keys = [f"in/{date}-file{number}.ndjson" for number in range(9)]
+    bodies = [*[stack.event(key, 30_000) for key in keys[:4]], poison, *[stack.event(key, 30_000) for key in keys[4:]]]
+    sent = stack.emulator.sqs.send_message_batch(
+        QueueUrl=stack.deployment.input_queue_url,
+        Entries=[{"Id": str(number), "MessageBody": body} for number, body in enumerate(bodies)],
+    )
+
+    tracked = eventually(lambda: stack.files(date), lambda rows: len(rows) == 9)
+    parked = eventually(
+        lambda: read_messages(stack.emulator, stack.deployment.dead_letter_queue_url),
+        lambda bodies: poison in bodies,
+    )
+
+    assert tracked.keys() == {stack.uri(key) for key in keys}
+    assert not set(bodies) & set(parked) - {poison}
+    (poison_id,) = [message["MessageId"] for message in sent["Successful"] if message["Id"] == "4"]
+    rejections = [line for line in stack.log_lines("parse-event") if line["message"] == "message rejected"]
+    assert [line["message_id"] for line in rejections].count(poison_id) == MAX_RECEIVES
+    # A neighbour that had gone back too would have been seen again, as a duplicate.
+    outcomes = [line for line in stack.log_lines("track-file") if f"{date}-file" in line.get("file_path", "")]
+    assert [line["outcome"] for line in outcomes] == ["tracked"] * 9
+
+
+def test_only_the_messages_that_failed_are_reported_to_the_queue(stack: Stack) -> None:
+    date = "2025-03-03"
+    records = [record("good", stack.event(f"in/{date}-file.ndjson", 30_000)), record("bad", '{"no": "event"}')]
+
+    answer = stack.emulator.lambda_.invoke(
+        FunctionName=f"{stack.deployment.stack_name}-start-workflow", Payload=json.dumps({"Records": records}).encode()
+    )
+
+    assert json.loads(answer["Payload"].read()) == {"batchItemFailures": [{"itemIdentifier": "bad"}]}
+    assert stack.files(date).keys() == {stack.uri(f"in/{date}-file.ndjson")}
+
+
+def record(message_id: str, body: str) -> dict[str, Any]:
+    return {
+        "messageId": message_id,
+        "receiptHandle": f"handle of {message_id}",
+        "body": body,
+        "attributes": {"ApproximateReceiveCount": "1"},
+        "eventSource": "aws:sqs",
+    }
+
+
+def test_the_sweep_may_read_what_it_looks_for(stack: Stack) -> None:
+    sweep = stack.emulator.stepfunctions.start_sync_execution(
+        stateMachineArn=stack.deployment.state_machine_arn, input='{"sweep": true}'
+    )
+    assert sweep["status"] == "SUCCEEDED"
+    assert json.loads(sweep["output"])["batchItemFailures"] == []

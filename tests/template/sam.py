@@ -1,0 +1,100 @@
+"""template.yaml as AWS SAM's own translator expands it, offline, and samconfig.toml: what these tests look at."""
+
+import tomllib
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+import boto3
+from samtranslator.parser.parser import Parser
+from samtranslator.translator.translator import Translator
+from samtranslator.yaml_helper import yaml_parse
+
+from tests.simulator.template import ROOT
+
+TEMPLATE = ROOT / "template.yaml"
+FUNCTIONS = ROOT / "functions"
+
+Json = dict[str, Any]
+
+
+@cache
+def expanded() -> Json:
+    """What CloudFormation gets to see. `sam deploy` uploads code and definition, so their places are S3 addresses."""
+    template = yaml_parse(TEMPLATE.read_text())
+    template["Globals"]["Function"]["CodeUri"] = "s3://artifacts/functions.zip"
+    template["Resources"]["ManifestStateMachine"]["Properties"]["DefinitionUri"] = "s3://artifacts/definition.json"
+    no_managed_policies: dict[str, str] = {}
+    session = boto3.Session(region_name="us-east-1")
+    return dict(Translator(no_managed_policies, Parser(), boto_session=session).translate(template, {}))
+
+
+@cache
+def environments() -> Json:
+    """samconfig.toml: environment -> parameters of `sam deploy`."""
+    config = tomllib.loads((ROOT / "samconfig.toml").read_text())
+    return {name: commands["deploy"]["parameters"] for name, commands in config.items() if isinstance(commands, dict)}
+
+
+def overrides(environment: str) -> dict[str, str]:
+    """The template parameters that an environment of samconfig.toml sets."""
+    return dict(pair.split("=", 1) for pair in environments()[environment]["parameter_overrides"].split())
+
+
+def resources(*types: str) -> dict[str, Json]:
+    """Expanded resources of these types, by logical id."""
+    return {name: resource for name, resource in expanded()["Resources"].items() if resource["Type"] in types}
+
+
+def properties(logical_id: str) -> Json:
+    found: Json = expanded()["Resources"][logical_id]["Properties"]
+    return found
+
+
+def functions() -> dict[str, Json]:
+    """Properties of the functions by box: `AcquireLock`, not `AcquireLockFunction`."""
+    return {
+        name.removesuffix("Function"): resource["Properties"]
+        for name, resource in resources("AWS::Lambda::Function").items()
+    }
+
+
+def identity_statements() -> list[tuple[str, Json]]:
+    """(logical id of the role or managed policy, statement), for all that grants something to a role."""
+    documents = [
+        (name, policy["PolicyDocument"])
+        for name, role in resources("AWS::IAM::Role").items()
+        for policy in role["Properties"].get("Policies", [])
+    ]
+    documents += [
+        (name, policy["Properties"]["PolicyDocument"])
+        for name, policy in resources("AWS::IAM::ManagedPolicy", "AWS::IAM::Policy").items()
+    ]
+    return [(name, statement) for name, document in documents for statement in document["Statement"]]
+
+
+def resource_statements() -> list[tuple[str, Json]]:
+    """(logical id, statement) of every policy of a bucket or queue."""
+    policies = resources("AWS::S3::BucketPolicy", "AWS::SQS::QueuePolicy")
+    return [
+        (name, statement)
+        for name, policy in policies.items()
+        for statement in policy["Properties"]["PolicyDocument"]["Statement"]
+    ]
+
+
+def actions(statement: Json) -> set[str]:
+    found = statement["Action"]
+    return set(found) if isinstance(found, list) else {found}
+
+
+def texts(value: Any) -> Iterator[str]:
+    """Every text anywhere in a piece of template."""
+    if isinstance(value, dict):
+        for inner in value.values():
+            yield from texts(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from texts(inner)
+    else:
+        yield str(value)

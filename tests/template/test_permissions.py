@@ -1,0 +1,218 @@
+"""Who may do what: least privilege, and the security baseline of buckets and queues."""
+
+import re
+from fnmatch import fnmatchcase
+from typing import Any
+
+import pytest
+
+from tests.template.sam import (
+    TEMPLATE,
+    Json,
+    actions,
+    expanded,
+    functions,
+    identity_statements,
+    properties,
+    resource_statements,
+    resources,
+    texts,
+)
+
+BUCKETS = resources("AWS::S3::Bucket")
+QUEUES = resources("AWS::SQS::Queue")
+NO_ARN_EXISTS = {
+    # https://docs.aws.amazon.com/service-authorization/latest/reference/list_awsx-ray.html
+    "xray:PutTraceSegments",
+    "xray:PutTelemetryRecords",
+    "xray:GetSamplingRules",
+    "xray:GetSamplingTargets",
+    # https://docs.aws.amazon.com/step-functions/latest/dg/cw-logs.html
+    "logs:CreateLogDelivery",
+    "logs:GetLogDelivery",
+    "logs:UpdateLogDelivery",
+    "logs:DeleteLogDelivery",
+    "logs:ListLogDeliveries",
+    "logs:PutResourcePolicy",
+    "logs:DescribeResourcePolicies",
+    "logs:DescribeLogGroups",
+}
+ROW_WRITES = {"dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem"}
+FILES, MANIFESTS, LOCKS = "2025-12-23", "MANIFEST#2025-12-23", "LOCK#manifest-2025-12-23"
+
+
+def test_no_action_is_a_wildcard() -> None:
+    wide = [(name, statement) for name, statement in identity_statements() if "*" in "".join(actions(statement))]
+    assert wide == []
+
+
+def test_a_resource_is_a_wildcard_only_where_aws_knows_none() -> None:
+    for name, statement in identity_statements():
+        if "*" in texts(statement["Resource"]):
+            assert actions(statement) <= NO_ARN_EXISTS, f"{name}: {statement}"
+
+
+def test_a_wildcard_inside_a_resource_stands_for_objects_only() -> None:
+    for name, statement in identity_statements():
+        for text in texts(statement["Resource"]):
+            assert "*" not in text.removesuffix("/*") or text == "*", f"{name}: {statement}"
+            if text.endswith("/*"):
+                assert all(action.startswith("s3:") for action in actions(statement)), f"{name}: {statement}"
+
+
+def test_every_statement_gives_its_reason() -> None:
+    lines = TEMPLATE.read_text().splitlines()
+    statements = [number for number, line in enumerate(lines) if re.match(r" {14}- Effect:", line)]
+    assert len(statements) == len(identity_statements()) - len(resources("AWS::IAM::ManagedPolicy"))
+    unexplained = [number + 1 for number in statements if not lines[number - 1].lstrip().startswith("# ")]
+    assert unexplained == []
+
+
+def test_no_role_takes_a_policy_that_is_not_in_the_template() -> None:
+    attached = [
+        policy for role in resources("AWS::IAM::Role") for policy in properties(role).get("ManagedPolicyArns", [])
+    ]
+    assert all(policy == {"Ref": "TracingPolicy"} for policy in attached)
+
+
+@pytest.mark.parametrize("box", functions())
+def test_a_function_writes_to_its_own_log_group_only(box: str) -> None:
+    logs = [
+        statement["Resource"]
+        for role, statement in identity_statements()
+        if role == f"{box}Role" and "logs:PutLogEvents" in actions(statement)
+    ]
+    assert logs == [{"Fn::GetAtt": [f"{box}LogGroup", "Arn"]}]
+
+
+@pytest.mark.parametrize("box", functions())
+def test_no_two_functions_share_a_role(box: str) -> None:
+    users = [other for other, function in functions().items() if function["Role"] == functions()[box]["Role"]]
+    assert users == [box]
+
+
+@pytest.mark.parametrize("box", ["ParseEvent", "ValidateFile", "ReportResult"])
+def test_a_box_that_calls_no_aws_api_may_only_log(box: str) -> None:
+    granted = {
+        action for role, statement in identity_statements() if role == f"{box}Role" for action in actions(statement)
+    }
+    assert granted == {"logs:CreateLogStream", "logs:PutLogEvents"}
+
+
+@pytest.mark.parametrize(
+    ("partition", "writers"),
+    [
+        (FILES, {"QuarantineFileRole", "TrackFileRole", "UpdateStatusRole"}),
+        (MANIFESTS, {"CreateManifestRole", "UpdateStatusRole", "ManifestStateMachineRole"}),
+        # CreateManifest's transaction checks the lock; IAM may judge all keys of a transaction together.
+        (LOCKS, {"AcquireLockRole", "ReleaseLockRole", "CreateManifestRole"}),
+    ],
+    ids=["files", "manifests", "locks"],
+)
+def test_rows_are_written_only_by_the_boxes_that_own_them(partition: str, writers: set[str]) -> None:
+    allowed = {
+        role
+        for role, statement in identity_statements()
+        if actions(statement) & ROW_WRITES and leading_keys_match(statement, partition)
+    }
+    assert allowed == writers
+
+
+def leading_keys_match(statement: Json, partition: str) -> bool:
+    patterns: Any = statement.get("Condition", {}).get("ForAllValues:StringLike", {}).get("dynamodb:LeadingKeys", "*")
+    return any(fnmatchcase(partition, pattern) for pattern in ([patterns] if isinstance(patterns, str) else patterns))
+
+
+def test_the_trigger_may_wait_for_the_executions_it_starts() -> None:
+    granted = [statement for role, statement in identity_statements() if role == "StartWorkflowRole"]
+    (start,) = [
+        statement for statement in granted if any(action.startswith("states:") for action in actions(statement))
+    ]
+    assert actions(start) == {"states:StartSyncExecution"}
+    assert start["Resource"] == {"Ref": "ManifestStateMachine"}
+
+
+def test_the_machine_may_invoke_its_boxes_and_nothing_else() -> None:
+    substitutions = properties("ManifestStateMachine")["DefinitionSubstitutions"]
+    boxes = [arn for name, arn in substitutions.items() if name.endswith("FunctionArn")]
+    (invoke,) = [statement for _, statement in identity_statements() if "lambda:InvokeFunction" in actions(statement)]
+    assert sorted(map(str, invoke["Resource"])) == sorted(map(str, boxes))
+
+
+def test_the_sweep_may_start_the_machine_and_nothing_else() -> None:
+    (only,) = [statement for role, statement in identity_statements() if role == "SweepScheduleRole"]
+    assert (actions(only), only["Resource"]) == ({"states:StartExecution"}, {"Ref": "ManifestStateMachine"})
+
+
+@pytest.mark.parametrize("name", [*BUCKETS, *QUEUES])
+def test_buckets_and_queues_refuse_plain_http(name: str) -> None:
+    denials = [
+        statement
+        for policy, statement in resource_statements()
+        if policy == f"{name}Policy" and statement["Effect"] == "Deny"
+    ]
+    (denial,) = denials
+    assert denial["Principal"] == "*"
+    assert denial["Action"] == ("s3:*" if name in BUCKETS else "sqs:*")
+    assert denial["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+    itself = {"Fn::GetAtt": [name, "Arn"]}
+    assert denial["Resource"] == ([itself, {"Fn::Sub": f"${{{name}.Arn}}/*"}] if name in BUCKETS else itself)
+    applies_to = properties(f"{name}Policy")
+    assert applies_to.get("Bucket", applies_to.get("Queues")) == ({"Ref": name} if name in BUCKETS else [{"Ref": name}])
+
+
+def test_only_this_accounts_input_bucket_may_send_to_the_queue() -> None:
+    (grant,) = [statement for _, statement in resource_statements() if statement["Effect"] == "Allow"]
+    assert (grant["Principal"], grant["Action"]) == ({"Service": "s3.amazonaws.com"}, "sqs:SendMessage")
+    bucket = properties("InputBucket")["BucketName"]["Fn::Sub"]
+    assert grant["Condition"] == {
+        "ArnEquals": {"aws:SourceArn": {"Fn::Sub": f"arn:${{AWS::Partition}}:s3:::{bucket}"}},
+        "StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}},
+    }
+
+
+def test_the_notification_waits_for_the_queues_policy() -> None:
+    assert expanded()["Resources"]["InputBucket"]["DependsOn"] == "InputQueuePolicy"
+
+
+@pytest.mark.parametrize("name", QUEUES)
+def test_queues_are_encrypted_with_a_key_that_s3_can_use(name: str) -> None:
+    assert properties(name)["SqsManagedSseEnabled"] is True
+    assert "KmsMasterKeyId" not in properties(name)
+
+
+def test_only_the_input_queue_may_send_to_the_dead_letter_queue() -> None:
+    allowed = properties("DeadLetterQueue")["RedriveAllowPolicy"]
+    assert allowed["redrivePermission"] == "byQueue"
+    (source,) = allowed["sourceQueueArns"]
+    assert source["Fn::Sub"].endswith(":" + properties("InputQueue")["QueueName"]["Fn::Sub"])
+
+
+@pytest.mark.parametrize("name", BUCKETS)
+def test_buckets_are_private_encrypted_and_free_of_litter(name: str) -> None:
+    bucket = properties(name)
+    assert len(bucket["PublicAccessBlockConfiguration"]) == 4
+    assert all(bucket["PublicAccessBlockConfiguration"].values())
+    (encryption,) = bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+    assert encryption["ServerSideEncryptionByDefault"] == {"SSEAlgorithm": "AES256"}
+    assert bucket["OwnershipControls"] == {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}
+    (rule,) = bucket["LifecycleConfiguration"]["Rules"]
+    assert rule["Status"] == "Enabled"
+    assert set(rule) == {"Id", "Status", "AbortIncompleteMultipartUpload"}, "nothing that was uploaded expires"
+
+
+def test_a_second_refusal_does_not_overwrite_the_first_copy() -> None:
+    assert properties("QuarantineBucket")["VersioningConfiguration"] == {"Status": "Enabled"}
+
+
+def test_the_table_is_encrypted() -> None:
+    assert properties("TrackingTable")["SSESpecification"] == {"SSEEnabled": True}
+
+
+@pytest.mark.parametrize(
+    ("role", "service"), [("ManifestStateMachineRole", "states"), ("SweepScheduleRole", "scheduler")]
+)
+def test_services_take_a_role_for_this_account_only(role: str, service: str) -> None:
+    (trust,) = properties(role)["AssumeRolePolicyDocument"]["Statement"]
+    assert trust["Principal"] == {"Service": f"{service}.amazonaws.com"}
+    assert trust["Condition"]["StringEquals"]["aws:SourceAccount"] == {"Ref": "AWS::AccountId"}

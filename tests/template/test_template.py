@@ -1,0 +1,254 @@
+"""The stack: names that agree, times that fit into each other, and what a deployment must have."""
+
+import json
+import re
+
+import cfnlint.api
+import pytest
+
+from manifest_builder.settings import read_settings, read_start_settings
+from tests.simulator.template import DEFINITION, all_states, template
+from tests.template.sam import FUNCTIONS, TEMPLATE, environments, expanded, functions, overrides, properties, resources
+
+PARAMETERS = template()["Parameters"]
+NUMBERS = {name: parameter for name, parameter in PARAMETERS.items() if parameter["Type"] == "Number"}
+SSM = "AWS::SSM::Parameter::Value<String>"
+PLACEHOLDERS = set(re.findall(r"\$\{(\w+)\}", DEFINITION.read_text()))
+BOXES = {name.removesuffix("FunctionArn") for name in PLACEHOLDERS if name.endswith("FunctionArn")}
+TRIGGER = "StartWorkflow"
+
+
+def words(box: str, separator: str) -> str:
+    """`AcquireLock` -> `acquire_lock`"""
+    return re.sub(r"(?<!^)(?=[A-Z])", separator, box).lower()
+
+
+def lint(text: str) -> list[str]:
+    return [str(match) for match in cfnlint.api.lint(text, regions=["us-east-1", "eu-central-1"])]
+
+
+def test_cfn_lint_finds_nothing_in_the_template() -> None:
+    assert lint(TEMPLATE.read_text()) == []
+
+
+def test_cfn_lint_finds_nothing_in_what_sam_makes_of_it() -> None:
+    assert lint(json.dumps(expanded())) == []
+
+
+def test_the_template_can_be_sent_inline() -> None:
+    limit_of_template_body = 51_200
+    assert len(TEMPLATE.read_bytes()) <= limit_of_template_body
+
+
+def test_placeholders_of_the_definition_are_its_substitutions() -> None:
+    assert set(template()["Resources"]["ManifestStateMachine"]["Properties"]["DefinitionSubstitutions"]) == PLACEHOLDERS
+
+
+def test_every_box_is_a_function_and_every_function_but_the_trigger_is_a_box() -> None:
+    assert set(functions()) == BOXES | {TRIGGER}
+
+
+@pytest.mark.parametrize("box", sorted(BOXES))
+def test_state_substitution_and_function_share_a_name(box: str) -> None:
+    assert all_states()[box]["Resource"] == f"${{{box}FunctionArn}}"
+    substitutions = properties("ManifestStateMachine")["DefinitionSubstitutions"]
+    assert substitutions[f"{box}FunctionArn"] == {"Fn::GetAtt": [f"{box}Function", "Arn"]}
+
+
+@pytest.mark.parametrize("box", sorted(BOXES | {TRIGGER}))
+def test_function_file_role_and_log_group_share_the_boxs_name(box: str) -> None:
+    function = functions()[box]
+    assert function["Handler"] == f"{words(box, '_')}.handler"
+    assert (FUNCTIONS / f"{words(box, '_')}.py").is_file()
+    assert function["FunctionName"] == {"Fn::Sub": f"${{NamePrefix}}-{words(box, '-')}"}
+    assert function["Role"] == {"Fn::GetAtt": [f"{box}Role", "Arn"]}
+    assert function["LoggingConfig"]["LogGroup"] == {"Ref": f"{box}LogGroup"}
+
+
+def test_every_handler_file_has_a_function() -> None:
+    assert {path.stem for path in FUNCTIONS.glob("*.py")} == {words(box, "_") for box in functions()}
+
+
+@pytest.mark.parametrize("name", resources("AWS::Logs::LogGroup"))
+def test_every_log_group_forgets(name: str) -> None:
+    assert properties(name)["RetentionInDays"] == {"Ref": "LogRetentionDays"}
+
+
+@pytest.mark.parametrize("box", sorted(BOXES | {TRIGGER}))
+def test_a_function_logs_to_a_group_that_lambda_would_have_chosen(box: str) -> None:
+    assert properties(f"{box}LogGroup")["LogGroupName"] == {"Fn::Sub": f"/aws/lambda/${{NamePrefix}}-{words(box, '-')}"}
+
+
+@pytest.mark.parametrize("box", sorted(BOXES | {TRIGGER}))
+def test_lambdas_own_log_lines_are_left_out(box: str) -> None:
+    config = functions()[box]["LoggingConfig"]
+    assert (config["LogFormat"], config["SystemLogLevel"]) == ("JSON", "WARN")
+
+
+def test_a_message_stays_hidden_for_six_times_the_triggers_timeout() -> None:
+    assert properties("InputQueue")["VisibilityTimeout"] >= 6 * functions()[TRIGGER]["Timeout"]
+
+
+def test_the_machine_ends_before_the_trigger_and_the_trigger_before_the_shortest_lease() -> None:
+    machine_seconds = json.loads(DEFINITION.read_text())["TimeoutSeconds"]
+    assert machine_seconds < functions()[TRIGGER]["Timeout"] < PARAMETERS["LockTtlSeconds"]["MinValue"]
+
+
+def test_every_function_ends_before_the_machine() -> None:
+    machine_seconds = json.loads(DEFINITION.read_text())["TimeoutSeconds"]
+    assert {box for box in BOXES if functions()[box]["Timeout"] >= machine_seconds} == set()
+
+
+def test_a_message_outlives_its_retries_and_its_time_among_the_dead() -> None:
+    """A dead-letter queue counts a message's age from its first queue on."""
+    queue, dead = properties("InputQueue"), properties("DeadLetterQueue")
+    receives = queue["RedrivePolicy"]["maxReceiveCount"]
+    longest_wait = max(queue["VisibilityTimeout"], PARAMETERS["LockTtlSeconds"]["MaxValue"])
+    assert receives * longest_wait < queue["MessageRetentionPeriod"] < dead["MessageRetentionPeriod"]
+
+
+def test_the_queue_feeds_the_trigger_ten_messages_at_a_time_under_a_cap() -> None:
+    (mapping,) = resources("AWS::Lambda::EventSourceMapping").values()
+    assert mapping["Properties"] == {
+        "EventSourceArn": {"Fn::GetAtt": ["InputQueue", "Arn"]},
+        "FunctionName": {"Ref": "StartWorkflowFunction"},
+        "BatchSize": 10,
+        "FunctionResponseTypes": ["ReportBatchItemFailures"],
+        "ScalingConfig": {"MaximumConcurrency": {"Ref": "MaxConcurrency"}},
+    }
+
+
+def test_only_new_input_files_start_the_workflow() -> None:
+    notified = {
+        name: bucket["Properties"]["NotificationConfiguration"]
+        for name, bucket in resources("AWS::S3::Bucket").items()
+        if "NotificationConfiguration" in bucket["Properties"]
+    }
+    # No filter: a file that is to be refused has to arrive first.
+    to_queue = {"Event": "s3:ObjectCreated:*", "Queue": {"Fn::GetAtt": ["InputQueue", "Arn"]}}
+    assert notified == {"InputBucket": {"QueueConfigurations": [to_queue]}}
+
+
+def test_the_machine_is_express_and_traced_and_logs_data_only_when_it_logs_everything() -> None:
+    machine = properties("ManifestStateMachine")
+    assert machine["StateMachineType"] == "EXPRESS"
+    assert machine["TracingConfiguration"] == {"Enabled": True}
+    assert machine["LoggingConfiguration"]["Level"] == {"Ref": "SfnLogLevel"}
+    assert machine["LoggingConfiguration"]["IncludeExecutionData"] == {"Fn::If": ["LogsExecutionData", True, False]}
+    assert expanded()["Conditions"]["LogsExecutionData"] == {"Fn::Equals": [{"Ref": "SfnLogLevel"}, "ALL"]}
+    name = properties("StateMachineLogGroup")["LogGroupName"]["Fn::Sub"]
+    assert name.startswith("/aws/vendedlogs/states/")
+
+
+def test_the_sweep_is_an_execution_of_the_same_machine() -> None:
+    (schedule,) = resources("AWS::Scheduler::Schedule").values()
+    target = schedule["Properties"]["Target"]
+    assert target["Arn"] == {"Ref": "ManifestStateMachine"}
+    assert json.loads(target["Input"]) == {"sweep": True}
+    assert "State" not in schedule["Properties"], "a schedule is enabled unless it says otherwise"
+
+
+def test_the_table_has_the_key_and_the_sparse_index_of_the_design() -> None:
+    table = properties("TrackingTable")
+    keys = [{"AttributeName": "date_prefix", "KeyType": "HASH"}, {"AttributeName": "file_name", "KeyType": "RANGE"}]
+    assert table["KeySchema"] == keys
+    (index,) = table["LocalSecondaryIndexes"]
+    assert index["IndexName"] == "pending-index"
+    assert [key["AttributeName"] for key in index["KeySchema"]] == ["date_prefix", "pending_since"]
+    assert table["TimeToLiveSpecification"] == {"AttributeName": "ttl", "Enabled": True}
+    assert table["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
+
+
+@pytest.mark.parametrize("name", resources("AWS::S3::Bucket", "AWS::DynamoDB::Table"))
+def test_data_outlives_a_protected_stack(name: str) -> None:
+    resource = expanded()["Resources"][name]
+    assert resource["DeletionPolicy"] == {"Fn::If": ["IsProtected", "RetainExceptOnCreate", "Delete"]}
+    assert resource["UpdateReplacePolicy"] == {"Fn::If": ["IsProtected", "Retain", "Delete"]}
+    assert expanded()["Conditions"]["IsProtected"] == {"Fn::Equals": [{"Ref": "Protect"}, "true"]}
+
+
+def test_the_table_of_a_protected_stack_cannot_be_deleted() -> None:
+    assert properties("TrackingTable")["DeletionProtectionEnabled"] == {"Fn::If": ["IsProtected", True, False]}
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_every_parameter_says_what_it_is_and_what_it_accepts(name: str) -> None:
+    parameter = PARAMETERS[name]
+    assert parameter["Description"].endswith(".")
+    if parameter["Type"] == SSM:
+        return  # a pattern would be held against the looked-up value, not against the name
+    bounds = {"MinValue", "MaxValue"} if parameter["Type"] == "Number" else {"AllowedPattern"}
+    if "AllowedValues" in parameter:
+        return  # CloudFormation lists them in its message
+    assert bounds <= set(parameter)
+    assert parameter["ConstraintDescription"].startswith("must be ")
+
+
+def test_the_console_groups_every_parameter_once() -> None:
+    groups = template()["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
+    grouped = [name for group in groups for name in group["Parameters"]]
+    assert sorted(grouped) == sorted(PARAMETERS)
+
+
+@pytest.mark.parametrize("bound", ["MinValue", "MaxValue", "Default"])
+@pytest.mark.parametrize("name", [name for name in NUMBERS if "MinValue" in NUMBERS[name]])
+def test_the_functions_accept_what_the_template_accepts(name: str, bound: str) -> None:
+    variables = {
+        **functions()["AcquireLock"]["Environment"]["Variables"],
+        **functions()[TRIGGER]["Environment"]["Variables"],
+    }
+    values = dict.fromkeys(PARAMETERS, "text")
+    values |= {number: f"{NUMBERS[number]['Default']:f}".rstrip("0").rstrip(".") for number in NUMBERS}
+    values[name] = f"{NUMBERS[name][bound]:f}"
+    environment = {
+        variable: values.get(value["Ref"], "text") if isinstance(value, dict) else str(value)
+        for variable, value in variables.items()
+    }
+    read_settings(environment)
+    read_start_settings(environment)
+
+
+def test_names_fit_into_a_buckets_sixty_three_characters() -> None:
+    longest = "-quarantine-" + "1" * 12 + "-" + "ap-southeast-2"
+    assert PARAMETERS["NamePrefix"]["MaxLength"] + len(longest) <= 63
+
+
+def test_what_a_user_needs_is_an_output() -> None:
+    outputs = template()["Outputs"]
+    needed = (
+        "InputBucketName ManifestBucketName QuarantineBucketName TrackingTableName InputQueueUrl DeadLetterQueueUrl "
+        "StateMachineArn StateMachineConsoleUrl"
+    )
+    assert set(needed.split()) <= set(outputs)
+    assert all(output["Description"] for output in outputs.values())
+
+
+@pytest.mark.parametrize("environment", environments())
+def test_an_environment_sets_parameters_that_exist_to_values_that_are_accepted(environment: str) -> None:
+    given = overrides(environment)
+    required = {name for name, parameter in PARAMETERS.items() if "Default" not in parameter}
+    assert required <= set(given) <= set(PARAMETERS)
+    for name, value in given.items():
+        parameter = PARAMETERS[name]
+        allowed = [str(accepted) for accepted in parameter.get("AllowedValues", [value])]
+        assert value in allowed
+        assert re.fullmatch(parameter.get("AllowedPattern", ".*"), value)
+        assert len(value) <= parameter.get("MaxLength", 255)
+        if "MinValue" in parameter:
+            assert parameter["MinValue"] <= float(value) <= parameter["MaxValue"]
+
+
+@pytest.mark.parametrize("environment", environments())
+def test_deploying_an_environment_asks_for_nothing_more(environment: str) -> None:
+    options = environments()[environment]
+    assert options["resolve_s3"] is True
+    assert options["capabilities"] == "CAPABILITY_IAM"
+    assert options["stack_name"] == overrides(environment)["NamePrefix"]
+
+
+def test_dev_is_small_and_prod_is_wide_and_protected() -> None:
+    assert overrides("dev")["MaxConcurrency"] == "2"
+    assert overrides("prod")["MaxConcurrency"] == "50"
+    assert (overrides("dev")["Protect"], overrides("prod")["Protect"]) == ("false", "true")
+    assert overrides("dev")["NamePrefix"] != overrides("prod")["NamePrefix"]
+    assert environments()["default"] == environments()["dev"]

@@ -1,0 +1,65 @@
+"""Fixtures of the unit tests. Nothing in them waits, and nothing leaves this process."""
+
+import io
+from collections.abc import Callable, Iterator
+from typing import Any
+from unittest import mock
+
+import pytest
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
+
+from manifest_builder.settings import settings
+from manifest_builder.telemetry import logger, metrics
+from tests.unit.support import Account, LogLines
+
+hypothesis_settings.register_profile("unit", deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
+hypothesis_settings.load_profile("unit")
+
+
+@pytest.fixture(autouse=True)
+def sleeps() -> Iterator[list[float]]:
+    """Every sleep asked for, in seconds; none happens."""
+    asked: list[float] = []
+    with mock.patch("time.sleep", asked.append):
+        yield asked
+
+
+@pytest.fixture(autouse=True)
+def no_metrics_left_over() -> Iterator[None]:
+    metrics.clear_metrics()
+    yield
+    metrics.clear_metrics()
+
+
+@pytest.fixture
+def account() -> Iterator[Account]:
+    with Account() as account:
+        yield account
+
+
+@pytest.fixture
+def environment() -> Iterator[Callable[..., None]]:
+    """Set environment variables for the settings of this test."""
+    with mock.patch.dict("os.environ"):
+
+        def change(**variables: str) -> None:
+            import os
+
+            os.environ.update(variables)
+            settings.cache_clear()
+
+        yield change
+    settings.cache_clear()
+
+
+@pytest.fixture
+def log(capsys: pytest.CaptureFixture[str]) -> Iterator[LogLines]:
+    """What the functions log, from DEBUG on unless a test sets the level."""
+    (handler,) = logger.handlers
+    stream: Any = io.StringIO()
+    level, previous = logger.log_level, handler.setStream(stream)  # type: ignore[attr-defined]
+    logger.setLevel("DEBUG")
+    yield LogLines(stream, capsys)
+    logger.setLevel(level)
+    handler.setStream(previous)  # type: ignore[attr-defined]

@@ -1,0 +1,205 @@
+"""Events by name, files and rows in one line, and AWS calls that fail on demand."""
+
+import json
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import boto3
+from botocore.exceptions import ClientError, ReadTimeoutError
+
+from manifest_builder import aws, clock, tracking
+from manifest_builder.files import FileVersion
+from manifest_builder.manifests import ManifestRecord
+from tests.simulator.template import table_schema
+from tests.simulator.world import (
+    GLUE_JOB,
+    INPUT_BUCKET,
+    MANIFEST_BUCKET,
+    QUARANTINE_BUCKET,
+    TRACKING_TABLE,
+    World,
+)
+
+EVENTS = Path(__file__).parents[1] / "events"
+NOON = datetime(2025, 12, 23, 12, 0, 0, tzinfo=UTC)
+DATE = "2025-12-23"
+MB = 1024**2
+
+
+def body(name: str) -> str:
+    """The body of a queue message, from tests/events."""
+    return (EVENTS / name).read_text(encoding="utf-8")
+
+
+def event(name: str) -> Any:
+    """An event from tests/events, decoded."""
+    return json.loads(body(name))
+
+
+class Account(World):
+    """A world for single boxes: its clock stands still until `wait`, and it has no state machine."""
+
+    tick = timedelta(0)
+    """What goes by at each reading of the clock."""
+
+    def now(self) -> datetime:
+        self.later += self.tick
+        return NOON + self.later
+
+    def _create(self) -> None:
+        # The functions' own clients, but for S3, where tests act while a call of the functions is intercepted.
+        self.dynamodb, self.glue = aws.dynamodb(), aws.glue()
+        self.s3 = boto3.client("s3")
+        self.dynamodb.create_table(TableName=TRACKING_TABLE, **table_schema())
+        for bucket in (INPUT_BUCKET, MANIFEST_BUCKET, QUARANTINE_BUCKET):
+            self.s3.create_bucket(Bucket=bucket)
+        self.glue.create_job(
+            Name=GLUE_JOB,
+            Role="role",
+            Command={"Name": "glueetl"},
+            ExecutionProperty={"MaxConcurrentRuns": 1000},
+        )
+
+    def moment(self, **ahead: float) -> str:
+        """The clock's time, or one `ahead` of it, as the table holds it."""
+        return clock.to_text(NOON + self.later + timedelta(**ahead))
+
+    def row(self, file: FileVersion) -> dict[str, Any]:
+        return self.files()[file.file_path]
+
+    def lock(self) -> dict[str, Any]:
+        (lock,) = self.locks()
+        return lock
+
+    def record(self) -> dict[str, Any]:
+        (record,) = self.manifest_records()
+        return record
+
+
+def a_file(key: str = f"in/{DATE}-a.ndjson", size_bytes: int = MB, **changes: Any) -> FileVersion:
+    facts: dict[str, Any] = {
+        "message_id": "message-1",
+        "bucket": INPUT_BUCKET,
+        "key": key,
+        "size_bytes": size_bytes,
+        "etag": "d41d8cd98f00b204e9800998ecf8427e",
+        "version_id": None,
+        "sequencer": "0055AED6DCD90281E5",
+    }
+    return FileVersion(**(facts | changes))
+
+
+def track(*sizes: int, date_prefix: str = DATE) -> list[str]:
+    """Pending files of these sizes, one after the other. Returns their paths."""
+    files = [a_file(f"in/{date_prefix}-{number:03d}.ndjson", size) for number, size in enumerate(sizes)]
+    for file in files:
+        assert tracking.track_file(date_prefix, file).outcome == "tracked"
+    return [file.file_path for file in files]
+
+
+def a_manifest(token: str = "token-1", **changes: Any) -> ManifestRecord:
+    facts: dict[str, Any] = {
+        "date_prefix": DATE,
+        "record_name": f"batch-0001-{token}",
+        "file_path": f"s3://{MANIFEST_BUCKET}/manifests/{DATE}/batch-0001-{token}.json",
+        "file_count": 2,
+        "file_size_bytes": 2 * MB,
+        "cut": clock.to_text(NOON),
+        "created_at": clock.to_text(NOON),
+    }
+    return ManifestRecord(**(facts | changes))
+
+
+def commit(manifest: ManifestRecord, run_id: str = "run-1") -> None:
+    """Commit a manifest under a lock taken and released for it."""
+    token = manifest.record_name.removeprefix("batch-0001-")
+    assert tracking.acquire_lock(manifest.date_prefix, run_id, token)
+    tracking.commit_manifest(manifest, token)
+    assert tracking.release_lock(manifest.date_prefix, run_id, token)
+
+
+def aws_error(code: str, operation: str = "Operation", **response: Any) -> ClientError:
+    answer: Any = {"Error": {"Code": code, "Message": code}, **response}
+    return ClientError(answer, operation)
+
+
+def cancelled(*reasons: str) -> ClientError:
+    """A transaction cancelled for these reasons, one for each of its actions."""
+    codes = [{"Code": reason} for reason in reasons]
+    return aws_error("TransactionCanceledException", "TransactWriteItems", CancellationReasons=codes)
+
+
+ANSWER_LOST = ReadTimeoutError(endpoint_url="https://aws.example")
+
+
+@contextmanager
+def intercepted(client: Any, method: str, around: Callable[..., Any]) -> Iterator[mock.Mock]:
+    """Calls go to `around(proceed, number, arguments)`; `number` counts them from 1."""
+    original = getattr(client, method)
+    calls = mock.Mock()
+
+    def replacement(**arguments: Any) -> Any:
+        calls(**arguments)
+        return around(lambda: original(**arguments), calls.call_count, arguments)
+
+    with mock.patch.object(client, method, replacement):
+        yield calls
+
+
+@contextmanager
+def failing(client: Any, method: str, *errors: Exception) -> Iterator[mock.Mock]:
+    """The next calls raise these errors, without any effect; those after them go through."""
+
+    def around(proceed: Callable[[], Any], number: int, _: Any) -> Any:
+        if number <= len(errors):
+            raise errors[number - 1]
+        return proceed()
+
+    with intercepted(client, method, around) as calls:
+        yield calls
+
+
+@contextmanager
+def answer_lost(client: Any, method: str) -> Iterator[mock.Mock]:
+    """The first call takes effect and its answer is lost."""
+
+    def around(proceed: Callable[[], Any], number: int, _: Any) -> Any:
+        answer = proceed()
+        if number == 1:
+            raise ANSWER_LOST
+        return answer
+
+    with intercepted(client, method, around) as calls:
+        yield calls
+
+
+class LogLines:
+    """What the functions have logged since, and metrics they have written, as dictionaries."""
+
+    def __init__(self, stream: Any, capsys: Any) -> None:
+        self._stream, self._capsys, self._printed = stream, capsys, ""
+
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self._stream.getvalue().splitlines()]
+
+    def at_least(self, level: str) -> list[dict[str, Any]]:
+        least = logging.getLevelNamesMapping()[level]
+        return [line for line in self.lines if logging.getLevelNamesMapping()[line["level"]] >= least]
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The sum of each metric that was flushed."""
+        self._printed += self._capsys.readouterr().out
+        found: dict[str, float] = {}
+        for line in self._printed.splitlines():
+            document = json.loads(line)
+            for metric in document["_aws"]["CloudWatchMetrics"][0]["Metrics"]:
+                name = metric["Name"]
+                found[name] = found.get(name, 0) + sum(document[name])
+        return found

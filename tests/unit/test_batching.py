@@ -1,0 +1,134 @@
+"""The batching rule, against a reading of the specification that shares no code with it."""
+
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from manifest_builder.batching import PendingFile, next_batch
+
+
+def pending(*sizes: int) -> list[PendingFile]:
+    return [PendingFile(f"{n}", f"s3://b/{n}", size, f"{n:09d}") for n, size in enumerate(sizes)]
+
+
+def sizes_of(batch: list[PendingFile]) -> list[int]:
+    return [file.size_bytes for file in batch]
+
+
+def batches_of_the_specification(sizes: list[int], max_size: int) -> list[list[int]]:
+    """`_create_batches`, as it is written there, on a date that has reached the threshold."""
+    batches = []
+    current_batch: list[int] = []
+    current_size = 0
+    for size in sizes:
+        if current_size + size > max_size and current_batch:
+            batches.append(current_batch)
+            current_batch = [size]
+            current_size = size
+        else:
+            current_batch.append(size)
+            current_size += size
+    if current_batch and (current_size >= max_size * 0.5 or len(batches) == 0):
+        batches.append(current_batch)
+    return batches
+
+
+def batches_one_by_one(sizes: list[int], max_bytes: int, *, flush: bool = False) -> list[list[int]]:
+    """What the rounds of one execution cut: the first as on a date that has to start, the others as on one that has."""
+    rest = pending(*sizes)
+    batches: list[list[int]] = []
+    while batch := next_batch(iter(rest), max_bytes, date_started=bool(batches), flush=flush):
+        assert batch == rest[: len(batch)], "in order of arrival, none left out"
+        rest = rest[len(batch) :]
+        batches.append(sizes_of(batch))
+    return batches
+
+
+limits = st.integers(1, 60)
+backlogs = st.lists(st.integers(1, 80), max_size=40)
+
+
+@given(backlogs, limits)
+def test_the_rounds_of_an_execution_cut_the_batches_of_the_specification(sizes: list[int], max_bytes: int) -> None:
+    expected = batches_of_the_specification(sizes, max_bytes) if sum(sizes) >= max_bytes else []
+
+    assert batches_one_by_one(sizes, max_bytes) == expected
+
+
+@given(backlogs, limits, st.booleans())
+def test_no_batch_exceeds_the_limit_unless_a_single_file_does(sizes: list[int], max_bytes: int, flush: bool) -> None:
+    for batch in batches_one_by_one(sizes, max_bytes, flush=flush):
+        assert sum(batch) <= max_bytes or len(batch) == 1
+
+
+@given(backlogs, limits)
+def test_a_flush_leaves_nothing(sizes: list[int], max_bytes: int) -> None:
+    assert [size for batch in batches_one_by_one(sizes, max_bytes, flush=True) for size in batch] == sizes
+
+
+@pytest.mark.parametrize(
+    ("sizes", "batch"),
+    [
+        ([], []),
+        ([99], []),
+        ([100], [100]),
+        ([101], [101]),
+        ([60, 39], []),
+        ([60, 40], [60, 40]),
+        ([60, 41], [60]),
+        ([60, 40, 1], [60, 40]),
+        ([1, 100], [1]),
+        ([100, 1], [100]),
+        ([500, 1], [500]),
+    ],
+)
+def test_a_date_starts_when_its_total_reaches_the_limit_inclusive(sizes: list[int], batch: list[int]) -> None:
+    assert sizes_of(next_batch(pending(*sizes), 100, date_started=False, flush=False)) == batch
+
+
+@pytest.mark.parametrize(
+    ("sizes", "batch"), [([], []), ([49], []), ([50], [50]), ([20, 30], [20, 30]), ([20, 29], []), ([99], [99])]
+)
+def test_a_rest_is_kept_from_half_full_on_once_the_date_has_started(sizes: list[int], batch: list[int]) -> None:
+    assert sizes_of(next_batch(pending(*sizes), 100, date_started=True, flush=False)) == batch
+
+
+def test_half_of_an_odd_limit_is_not_rounded_down() -> None:
+    assert next_batch(pending(50), 101, date_started=True, flush=False) == []
+    assert next_batch(pending(51), 101, date_started=True, flush=False) != []
+
+
+@pytest.mark.parametrize("date_started", [False, True])
+def test_a_flush_takes_any_rest_but_not_nothing(date_started: bool) -> None:
+    assert sizes_of(next_batch(pending(1), 100, date_started=date_started, flush=True)) == [1]
+    assert next_batch([], 100, date_started=date_started, flush=True) == []
+
+
+def test_a_flush_does_not_make_a_batch_larger_than_the_limit() -> None:
+    assert sizes_of(next_batch(pending(60, 40, 7), 100, date_started=False, flush=True)) == [60, 40]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "read"),
+    [
+        ([60, 40, 1, 1], 2),  # full to the byte: nothing more can be added
+        ([60, 41, 1, 1], 2),  # the second did not fit: it had to be seen
+        ([500, 1, 1], 1),
+        ([10] * 1000, 10),
+        ([10, 10], 2),
+    ],
+)
+def test_no_more_is_read_than_it_takes_to_be_certain(sizes: list[int], read: int) -> None:
+    count = 0
+
+    def rows() -> Iterator[PendingFile]:
+        nonlocal count
+        for file in pending(*sizes):
+            count += 1
+            yield file
+
+    next_batch(rows(), 100, date_started=False, flush=False)
+
+    assert count == read

@@ -1,0 +1,146 @@
+"""CheckThreshold: is there anything to build, and is there still time to?"""
+
+from typing import Any
+
+import pytest
+
+import check_threshold
+from manifest_builder import tracking
+from tests.unit.support import DATE, Account, LogLines, a_manifest, commit, track
+
+MAX = 751_619_276
+
+
+def check(account: Account, *, batch_index: int = 0, flush: bool = False, age: float = 0) -> dict[str, Any]:
+    return check_threshold.handler(
+        {
+            "run_id": "run-1",
+            "date_prefix": DATE,
+            "flush": flush,
+            "batch_index": batch_index,
+            "started_at": account.moment(seconds=-age),
+        },
+        None,
+    )
+
+
+def attempted(manifest_token: str = "token-1") -> None:
+    commit(a_manifest(manifest_token))
+    assert tracking.claim_start(f"MANIFEST#{DATE}", f"batch-0001-{manifest_token}", "run-0", None)
+
+
+def test_an_empty_date_has_nothing_to_build(account: Account) -> None:
+    assert check(account) == {"build": False, "reason": "below", "batch_index": 0, "jobs_waiting": 0}
+
+
+@pytest.mark.parametrize(
+    ("size", "answer"),
+    [
+        (MAX - 1, {"build": False, "reason": "below", "batch_index": 0, "jobs_waiting": 0}),
+        (MAX, {"build": True, "reason": "batch", "batch_index": 1, "jobs_waiting": 0}),
+    ],
+)
+def test_a_date_is_built_from_its_limit_on_inclusive(account: Account, size: int, answer: dict[str, Any]) -> None:
+    track(size // 2, size - size // 2)
+
+    assert check(account) == answer
+
+
+@pytest.mark.parametrize(("size", "build"), [(MAX // 2, True), (MAX // 2 - 1, False)])
+def test_a_date_that_this_execution_has_started_keeps_a_half_full_rest(
+    account: Account, size: int, build: bool
+) -> None:
+    track(size)
+
+    assert check(account, batch_index=1)["build"] is build
+    assert check(account, batch_index=0)["build"] is False
+
+
+def test_each_batch_raises_the_index(account: Account) -> None:
+    track(MAX)
+
+    assert check(account, batch_index=3)["batch_index"] == 4
+
+
+def test_a_flush_builds_any_rest_but_not_nothing(account: Account) -> None:
+    assert check(account, flush=True)["build"] is False
+    track(1)
+
+    assert check(account, flush=True)["reason"] == "batch"
+
+
+def test_files_of_other_dates_do_not_count(account: Account) -> None:
+    track(MAX, date_prefix="2025-12-24")
+
+    assert check(account)["build"] is False
+
+
+def test_an_open_manifest_is_built_though_no_file_is_pending(account: Account) -> None:
+    commit(a_manifest())
+
+    assert check(account) == {"build": True, "reason": "resume", "batch_index": 0, "jobs_waiting": 0}
+
+
+def test_resuming_comes_first_and_is_no_batch(account: Account) -> None:
+    track(MAX)
+    commit(a_manifest())
+
+    assert check(account, batch_index=2) == {"build": True, "reason": "resume", "batch_index": 2, "jobs_waiting": 0}
+
+
+@pytest.mark.parametrize(("waited", "reason", "waiting"), [(59, "below", 1), (60, "resume", 0)])
+def test_an_attempted_start_is_left_to_settle_and_counted(
+    account: Account, waited: int, reason: str, waiting: int
+) -> None:
+    attempted()
+    account.wait(seconds=waited)
+
+    answer = check(account)
+
+    assert (answer["reason"], answer["jobs_waiting"]) == (reason, waiting)
+
+
+def test_a_batch_is_cut_while_an_attempt_settles_and_the_attempt_is_still_counted(account: Account) -> None:
+    attempted()
+    track(MAX)
+
+    assert check(account) == {"build": True, "reason": "batch", "batch_index": 1, "jobs_waiting": 1}
+
+
+@pytest.mark.parametrize(
+    ("age", "reason"), [(0, "batch"), (45, "batch"), (45.000001, "late"), (90, "late"), (-5, "batch")]
+)
+def test_no_round_begins_in_an_execution_older_than_45_seconds(account: Account, age: float, reason: str) -> None:
+    track(MAX)
+
+    answer = check(account, age=age)
+
+    assert (answer["reason"], answer["build"]) == (reason, reason == "batch")
+
+
+def test_a_late_answer_keeps_the_index_and_has_every_field(account: Account) -> None:
+    commit(a_manifest())
+
+    assert check(account, batch_index=2, age=46) == {
+        "build": False,
+        "reason": "late",
+        "batch_index": 2,
+        "jobs_waiting": 0,
+    }
+
+
+def test_the_start_time_is_read_as_step_functions_writes_it(account: Account) -> None:
+    event = {"run_id": "r", "date_prefix": DATE, "flush": False, "batch_index": 0}
+
+    late = check_threshold.handler(event | {"started_at": "2025-12-23T11:59:14.123Z"}, None)
+    in_time = check_threshold.handler(event | {"started_at": "2025-12-23T11:59:16Z"}, None)
+
+    assert (late["reason"], in_time["reason"]) == ("late", "below")
+
+
+def test_a_check_is_a_debug_line(account: Account, log: LogLines) -> None:
+    check(account)
+
+    assert log.at_least("INFO") == []
+    (line,) = log.lines
+    assert (line["run_id"], line["date_prefix"], line["reason"]) == ("run-1", DATE, "below")

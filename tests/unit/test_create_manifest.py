@@ -1,0 +1,468 @@
+"""CreateManifest: cutting a batch, the commit under the lease, resuming, and objects that never became manifests."""
+
+import json
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+from unittest import mock
+
+import pytest
+
+import create_manifest
+from manifest_builder import aws, clock, tracking
+from manifest_builder.errors import LockLost
+from manifest_builder.manifests import ManifestRecord
+from tests.simulator.world import GLUE_JOB, MANIFEST_BUCKET, TRACKING_TABLE
+from tests.unit.support import (
+    ANSWER_LOST,
+    DATE,
+    NOON,
+    Account,
+    LogLines,
+    a_file,
+    a_manifest,
+    answer_lost,
+    aws_error,
+    cancelled,
+    commit,
+    failing,
+    intercepted,
+    track,
+)
+
+MAX = 751_619_276
+FULL = [MAX // 2, MAX - MAX // 2]
+
+
+@pytest.fixture
+def token(account: Account) -> str:
+    """The token of the date's lock, which is ours."""
+    assert tracking.acquire_lock(DATE, "run-1", "token-1")
+    return "token-1"
+
+
+def create(token: str, batch_index: int = 1, *, flush: bool = False) -> dict[str, Any]:
+    event = {"run_id": "run-1", "date_prefix": DATE, "flush": flush, "batch_index": batch_index, "token": token}
+    return create_manifest.handler(event, None)
+
+
+def attempt(manifest: ManifestRecord, run_id: str = "run-0") -> None:
+    assert tracking.claim_start(f"MANIFEST#{manifest.date_prefix}", manifest.record_name, run_id, None)
+
+
+# Cutting
+
+
+def test_a_full_batch_becomes_an_object_and_an_open_record(account: Account, token: str) -> None:
+    paths = track(*FULL)
+    account.wait(seconds=1)
+
+    answer = create(token)
+
+    path = f"s3://{MANIFEST_BUCKET}/manifests/2025-12-23/batch-0001-20251223T120001000000Z.json"
+    assert answer == {
+        "needed": True,
+        "record": {"date_prefix": "MANIFEST#2025-12-23", "file_name": "batch-0001-token-1"},
+        "manifest_path": path,
+        "manifest_bucket": MANIFEST_BUCKET,
+        "cut": "2025-12-23T12:00:00.000000Z",
+        "file_count": 2,
+        "file_size_bytes": MAX,
+        "created_at": "2025-12-23T12:00:01.000000Z",
+        "marked": False,
+        "stale_starter": None,
+        "stale_attempted_at": None,
+        "run_found": False,
+        "job": {"JobRunId": None},
+    }
+    assert account.manifest_objects() == {path: paths}
+    assert account.record() == {
+        "date_prefix": "MANIFEST#2025-12-23",
+        "file_name": "batch-0001-token-1",
+        "file_path": path,
+        "file_count": 2,
+        "file_size_bytes": MAX,
+        "cut": "2025-12-23T12:00:00.000000Z",
+        "status": "open",
+        "created_at": "2025-12-23T12:00:01.000000Z",
+        "pending_since": "2025-12-23T12:00:01.000000Z",
+    }
+
+
+def test_the_cut_is_the_latest_arrival_among_the_files_chosen(account: Account, token: str) -> None:
+    for number, size in enumerate([*FULL, 1]):
+        tracking.track_file(DATE, a_file(f"in/{number}.ndjson", size))
+        account.wait(seconds=1)
+
+    assert create(token)["cut"] == "2025-12-23T12:00:01.000000Z"
+
+
+def test_nothing_to_build_has_every_field_that_a_manifest_has(account: Account, token: str) -> None:
+    nothing = create(token)
+
+    track(*FULL)
+    assert nothing["needed"] is False
+    assert nothing.keys() == create(token).keys()
+    assert nothing["marked"] is True
+    assert account.manifest_objects().keys() == {record["file_path"] for record in account.manifest_records()}
+
+
+def test_below_the_threshold_nothing_is_cut_unless_the_date_has_started_or_is_flushed(
+    account: Account, token: str
+) -> None:
+    track(MAX - 1)
+
+    assert create(token, batch_index=0)["needed"] is False
+    assert create(token, batch_index=1)["needed"] is False
+    assert create(token, batch_index=2)["needed"] is True
+
+
+def test_a_flush_cuts_any_rest(account: Account, token: str) -> None:
+    track(1)
+
+    assert create(token, flush=True)["file_count"] == 1
+
+
+def test_a_round_that_only_resumes_still_numbers_its_manifest_from_one(account: Account, token: str) -> None:
+    track(*FULL)
+
+    assert create(token, batch_index=0)["record"]["file_name"] == "batch-0001-token-1"
+
+
+def test_the_state_stays_small_with_many_files_in_the_manifest(account: Account, token: str) -> None:
+    track(*[2_000_000] * 400)
+
+    answer = create(token)
+
+    assert answer["file_count"] == 375
+    assert len(json.dumps(answer)) < 1000
+
+
+# The object
+
+
+def test_an_object_is_never_overwritten_a_taken_key_gives_a_new_moment(account: Account, token: str) -> None:
+    track(*FULL)
+    account.tick = timedelta(microseconds=1)
+    taken: list[str] = []
+
+    def other_is_first(proceed: Any, number: int, arguments: Any) -> Any:
+        if number == 1:
+            taken.append(arguments["Key"])
+            account.s3.put_object(Bucket=arguments["Bucket"], Key=arguments["Key"], Body=b"another's")
+        return proceed()
+
+    with intercepted(aws.s3(), "put_object", other_is_first) as calls:
+        answer = create(token)
+
+    keys = [call.kwargs["Key"] for call in calls.call_args_list]
+    assert len(set(keys)) == 2
+    assert account.s3.get_object(Bucket=MANIFEST_BUCKET, Key=taken[0])["Body"].read() == b"another's"
+    assert answer["manifest_path"] == f"s3://{MANIFEST_BUCKET}/{keys[1]}"
+    moment = clock.from_text(answer["created_at"])
+    assert answer["manifest_path"].endswith(f"-{moment:%Y%m%dT%H%M%S%fZ}.json"), "the moment in the key is the record's"
+
+
+@pytest.mark.parametrize("code", ["PreconditionFailed", "ConditionalRequestConflict"])
+def test_a_key_that_stays_taken_is_an_error(account: Account, token: str, code: str) -> None:
+    track(*FULL)
+
+    with failing(aws.s3(), "put_object", *[aws_error(code)] * 99) as calls, pytest.raises(Exception, match=code):
+        create(token)
+
+    assert calls.call_count == create_manifest.PUT_ATTEMPTS
+    assert account.manifest_records() == []
+
+
+def test_another_refusal_of_the_bucket_is_not_tried_again_under_a_new_key(account: Account, token: str) -> None:
+    track(*FULL)
+
+    with failing(aws.s3(), "put_object", aws_error("AccessDenied")) as calls, pytest.raises(Exception, match="Access"):
+        create(token)
+
+    assert calls.call_count == 1
+
+
+# The commit
+
+
+def test_a_lock_that_is_another_runs_commits_nothing_and_leaves_no_litter(account: Account, token: str) -> None:
+    track(*FULL)
+
+    with pytest.raises(LockLost, match=DATE):
+        create("a-token-of-yesterday")
+
+    assert account.manifest_records() == []
+    assert account.manifest_objects() == {}
+    assert account.statuses() == {"pending": 2}
+
+
+def test_no_lock_at_all_commits_nothing(account: Account) -> None:
+    track(*FULL)
+
+    with pytest.raises(LockLost):
+        create("token-1")
+
+    assert account.manifest_records() == []
+
+
+@pytest.mark.parametrize(("waited", "committed"), [(299, True), (300, True), (301, False)])
+def test_a_lease_that_is_over_commits_nothing(account: Account, token: str, waited: int, committed: bool) -> None:
+    account.wait(seconds=waited)
+
+    if committed:
+        assert tracking.commit_manifest(a_manifest(), token) == a_manifest()
+    else:
+        with pytest.raises(LockLost):
+            tracking.commit_manifest(a_manifest(), token)
+    assert len(account.manifest_records()) == committed
+
+
+@pytest.mark.parametrize("waited", [299, 300, 301])
+def test_at_no_moment_may_one_commit_and_another_acquire(account: Account, token: str, waited: int) -> None:
+    account.wait(seconds=waited)
+    try:
+        tracking.commit_manifest(a_manifest(), token)
+        may_commit = True
+    except LockLost:
+        may_commit = False
+
+    assert tracking.acquire_lock(DATE, "run-2", "token-2") is not may_commit
+
+
+def test_a_commit_whose_answer_was_lost_is_found_again_and_its_second_object_deleted(
+    account: Account, token: str
+) -> None:
+    track(*FULL)
+    with answer_lost(aws.dynamodb(), "transact_write_items"), pytest.raises(Exception, match="Read timeout"):
+        create(token)
+    first = account.record()
+
+    # The call again, as if its check had been made before the first commit was there.
+    account.wait(seconds=1)
+    with mock.patch.object(tracking, "open_manifests", return_value=[]):
+        answer = create(token)
+
+    assert answer["manifest_path"] == first["file_path"]
+    assert account.record() == first
+    assert account.manifest_objects().keys() == {first["file_path"]}
+
+
+def test_a_commit_found_again_is_found_though_the_lease_is_over_by_now(account: Account, token: str) -> None:
+    tracking.commit_manifest(a_manifest(), token)
+    account.wait(seconds=301)
+
+    again = tracking.commit_manifest(a_manifest(file_path="s3://manifest-bucket/second.json"), token)
+
+    assert again == a_manifest()
+
+
+def test_one_token_commits_one_manifest_the_next_token_another(account: Account, token: str) -> None:
+    tracking.commit_manifest(a_manifest("token-1"), "token-1")
+    tracking.acquire_lock(DATE, "run-1", "token-2")
+
+    tracking.commit_manifest(a_manifest("token-2"), "token-2")
+    with pytest.raises(LockLost):
+        tracking.commit_manifest(a_manifest("token-1", record_name="batch-0002-token-1"), "token-1")
+
+    assert [record["file_name"] for record in account.manifest_records()] == [
+        "batch-0001-token-1",
+        "batch-0001-token-2",
+    ]
+
+
+@pytest.mark.parametrize(
+    "conflict",
+    [
+        cancelled("TransactionConflict", "None"),
+        cancelled("None", "TransactionConflict"),
+        aws_error("TransactionConflictException"),
+    ],
+)
+def test_a_commit_that_meets_a_conflict_is_tried_again(account: Account, token: str, conflict: Exception) -> None:
+    with failing(aws.dynamodb(), "transact_write_items", conflict, conflict) as calls:
+        tracking.commit_manifest(a_manifest(), token)
+
+    assert calls.call_count == 3
+    assert account.record()["status"] == "open"
+
+
+def test_a_conflict_does_not_hide_that_the_lock_was_lost(account: Account) -> None:
+    refusal = cancelled("ConditionalCheckFailed", "TransactionConflict")
+
+    with failing(aws.dynamodb(), "transact_write_items", *[refusal] * 99) as calls, pytest.raises(LockLost):
+        tracking.commit_manifest(a_manifest(), "token-1")
+
+    assert calls.call_count == 1
+
+
+@pytest.mark.parametrize(
+    "uncertain",
+    [ANSWER_LOST, aws_error("InternalServerError"), *[cancelled("TransactionConflict", "None")] * 1],
+)
+def test_an_object_stays_where_its_commit_is_uncertain(account: Account, token: str, uncertain: Exception) -> None:
+    track(*FULL)
+
+    with failing(aws.dynamodb(), "transact_write_items", *[uncertain] * 99), pytest.raises(type(uncertain)):
+        create(token)
+
+    assert len(account.manifest_objects()) == 1
+
+
+def test_litter_that_cannot_be_deleted_does_not_hide_the_lost_lock(account: Account, log: LogLines) -> None:
+    track(*FULL)
+
+    with failing(aws.s3(), "delete_object", aws_error("AccessDenied")), pytest.raises(LockLost):
+        create("lost")
+
+    (line,) = [line for line in log.lines if line["level"] == "WARNING"]
+    assert line["key"].startswith("manifests/2025-12-23/batch-0001-")
+
+
+def test_a_committed_manifest_is_counted_once(account: Account, token: str, log: LogLines) -> None:
+    track(*FULL)
+    create(token)
+    assert log.metrics["ManifestsCreated"] == 1
+
+    create(token)
+
+    assert log.metrics["ManifestsCreated"] == 1, "resuming is not creating"
+
+
+# Resuming
+
+
+def test_an_open_manifest_is_resumed_before_anything_is_cut(account: Account, token: str) -> None:
+    track(*FULL)
+    first = create(token)
+    tracking.acquire_lock(DATE, "run-1", "token-2")
+
+    assert create("token-2", batch_index=2) == first
+    assert len(account.manifest_objects()) == 1
+
+
+def test_a_manifest_never_attempted_is_resumed_unmarked_and_without_asking_glue(account: Account, token: str) -> None:
+    commit_under(account, a_manifest())
+
+    with mock.patch.object(aws, "glue", side_effect=AssertionError):
+        answer = create(token)
+
+    assert (answer["marked"], answer["run_found"], answer["stale_attempted_at"]) == (False, False, None)
+
+
+def commit_under(account: Account, manifest: ManifestRecord) -> None:
+    tracking.commit_manifest(manifest, "token-1")
+
+
+def test_a_fresh_attempt_is_left_to_settle_and_new_batches_are_cut_meanwhile(account: Account, token: str) -> None:
+    commit_under(account, a_manifest())
+    attempt(a_manifest())
+    account.wait(seconds=59)
+    assert create(token)["needed"] is False
+
+    track(*FULL)
+    tracking.acquire_lock(DATE, "run-1", "token-2")
+    assert create("token-2")["record"]["file_name"] == "batch-0001-token-2"
+
+
+def test_a_stale_attempt_without_a_run_is_reported_to_be_claimed(account: Account, token: str) -> None:
+    commit_under(account, a_manifest())
+    attempt(a_manifest(), "run-0")
+    account.wait(seconds=60)
+
+    answer = create(token)
+
+    assert answer["needed"] is True
+    assert answer["marked"] is True
+    assert (answer["stale_starter"], answer["stale_attempted_at"]) == ("run-0", "2025-12-23T12:00:00.000000Z")
+    assert (answer["run_found"], answer["job"]) == (False, {"JobRunId": None})
+
+
+def test_a_stale_attempt_whose_run_was_started_is_reported_with_the_run(account: Account, token: str) -> None:
+    commit_under(account, a_manifest())
+    attempt(a_manifest())
+    other = account.glue.start_job_run(JobName=GLUE_JOB, Arguments={"--MANIFEST_PATH": "s3://another"})["JobRunId"]
+    run = account.glue.start_job_run(JobName=GLUE_JOB, Arguments={"--MANIFEST_PATH": a_manifest().file_path})
+    account.wait(seconds=60)
+
+    answer = create(token)
+
+    assert (answer["run_found"], answer["job"]) == (True, {"JobRunId": run["JobRunId"]})
+    assert other != run["JobRunId"]
+
+
+def test_a_started_manifest_is_not_open_any_more(account: Account, token: str) -> None:
+    commit_under(account, a_manifest())
+    account.dynamodb.update_item(
+        TableName=TRACKING_TABLE,
+        Key={"date_prefix": {"S": "MANIFEST#2025-12-23"}, "file_name": {"S": "batch-0001-token-1"}},
+        UpdateExpression="SET #status = :started REMOVE pending_since",
+        ExpressionAttributeNames={"#status": "status"},
+        ExpressionAttributeValues={":started": {"S": "started"}},
+    )
+
+    assert create(token)["needed"] is False
+
+
+def test_manifests_of_another_date_are_not_resumed(account: Account, token: str) -> None:
+    commit(a_manifest(date_prefix="2025-12-24"))
+
+    assert create(token)["needed"] is False
+
+
+# Looking for the run of an attempt
+
+
+class Pages:
+    """GetJobRuns, newest first, in pages of runs as (id, manifest path or None, minutes before noon)."""
+
+    def __init__(self, *pages: list[tuple[str, str | None, float]]) -> None:
+        self.pages, self.read = pages, 0
+
+    def paginate(self, JobName: str) -> Iterator[dict[str, Any]]:
+        assert JobName == GLUE_JOB
+        for page in self.pages:
+            self.read += 1
+            yield {"JobRuns": [self.run(*run) for run in page]}
+
+    def run(self, run_id: str, path: str | None, minutes: float) -> dict[str, Any]:
+        arguments = {} if path is None else {"Arguments": {"--MANIFEST_PATH": path, "--DATE_PREFIX": DATE}}
+        return {"Id": run_id, "StartedOn": NOON - timedelta(minutes=minutes), **arguments}
+
+
+def found_in(pages: Pages) -> str | None:
+    glue = mock.Mock()
+    glue.get_paginator.return_value = pages
+    with mock.patch.object(aws, "glue", return_value=glue):
+        return create_manifest.find_job_run(a_manifest())
+    raise AssertionError
+
+
+OURS = a_manifest().file_path
+
+
+def test_the_run_is_found_on_a_later_page_and_no_page_is_read_after_it() -> None:
+    pages = Pages([("1", "other", -9), ("2", None, -8)], [("3", "other", -7), ("4", OURS, -6)], [("5", "other", -5)])
+
+    assert found_in(pages) == "4"
+    assert pages.read == 2
+
+
+def test_the_search_ends_at_the_manifests_creation_less_what_clocks_may_differ() -> None:
+    pages = Pages([("1", "other", 4.9)], [("2", "other", 5.1)], [("3", OURS, 6)])
+
+    assert found_in(pages) is None
+    assert pages.read == 2
+
+
+def test_a_run_that_glues_clock_puts_before_the_manifest_is_found() -> None:
+    assert found_in(Pages([("1", "other", 4.9)], [("2", OURS, 4.95)])) == "2"
+
+
+def test_a_job_that_never_ran_has_no_run_of_the_manifest() -> None:
+    assert found_in(Pages([])) is None
+    assert found_in(Pages([], [])) is None
+
+
+def test_a_manifest_whose_path_is_the_beginning_of_anothers_is_not_confused_with_it() -> None:
+    assert found_in(Pages([("1", OURS + ".json", -1), ("2", OURS[:-1], -1)])) is None

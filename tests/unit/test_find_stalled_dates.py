@@ -1,0 +1,147 @@
+"""FindStalledDates: which dates a sweep takes up, in which order, and what the whole backlog is."""
+
+from collections.abc import Callable
+from datetime import date, timedelta
+from typing import Any
+
+import pytest
+
+import find_stalled_dates
+from manifest_builder import aws, tracking
+from tests.unit.support import DATE, Account, LogLines, a_file, a_manifest, commit, track
+
+MAX = 751_619_276
+DAY = 1440 * 60
+
+
+def sweep() -> list[dict[str, Any]]:
+    answer = find_stalled_dates.handler({"sweep": True}, None)
+    dates: list[dict[str, Any]] = answer["dates"]
+    return dates
+
+
+def dates_of_sweep() -> list[str]:
+    return [found["date_prefix"] for found in sweep()]
+
+
+def days(number: int) -> list[str]:
+    return [(date(2025, 11, 1) + timedelta(days=day)).isoformat() for day in range(number)]
+
+
+def test_with_nothing_pending_there_is_nothing_to_do(account: Account) -> None:
+    answer = find_stalled_dates.handler({"sweep": True}, None)
+
+    assert (answer["dates"], answer["rejected"], answer["ignored"]) == ([], [], 0)
+
+
+def test_each_sweep_is_a_run_of_its_own(account: Account) -> None:
+    assert len({find_stalled_dates.handler({"sweep": True}, None)["run_id"] for _ in range(3)}) == 3
+
+
+@pytest.mark.parametrize(("waited", "found"), [(DAY - 1, False), (DAY, True), (7 * DAY, True)])
+def test_a_date_whose_oldest_file_has_reached_the_flush_age_is_flushed(
+    account: Account, waited: int, found: bool
+) -> None:
+    track(1)
+    account.wait(seconds=waited)
+    tracking.track_file(DATE, a_file("in/young.ndjson", 1))
+
+    assert sweep() == ([{"date_prefix": DATE, "files": [], "flush": True}] if found else [])
+
+
+def test_the_flush_age_follows_the_setting(environment: Callable[..., None], account: Account) -> None:
+    environment(FLUSH_AFTER_MINUTES="0")
+    track(1)
+
+    assert sweep() == [{"date_prefix": DATE, "files": [], "flush": True}]
+
+
+@pytest.mark.parametrize(("size", "found"), [(MAX - 1, False), (MAX, True)])
+def test_a_date_that_has_gathered_its_limit_is_found_and_not_flushed(account: Account, size: int, found: bool) -> None:
+    track(size - 10, 10)
+
+    assert sweep() == ([{"date_prefix": DATE, "files": [], "flush": False}] if found else [])
+
+
+def test_a_date_with_an_open_manifest_is_found_and_not_flushed(account: Account) -> None:
+    commit(a_manifest())
+
+    assert sweep() == [{"date_prefix": DATE, "files": [], "flush": False}]
+
+
+def test_a_date_with_an_open_manifest_and_old_files_is_found_once_and_flushed(account: Account) -> None:
+    track(1)
+    commit(a_manifest())
+    account.wait(seconds=DAY)
+
+    assert sweep() == [{"date_prefix": DATE, "files": [], "flush": True}]
+
+
+def test_manifested_quarantined_and_locked_is_no_unfinished_work(account: Account) -> None:
+    track(MAX)
+    tracking.mark_manifested(DATE, list(tracking.pending_files(DATE)), "s3://m", account.moment())
+    tracking.record_quarantine(DATE, a_file("x.csv"), "Invalid extension", None)
+    tracking.acquire_lock(DATE, "run-1", "token-1")
+    account.wait(seconds=2 * DAY)
+
+    assert sweep() == []
+
+
+def test_a_sweep_takes_the_twenty_oldest_dates_oldest_first(account: Account) -> None:
+    for day in reversed(days(25)):
+        track(1, date_prefix=day)
+        account.wait(seconds=1)
+    account.wait(seconds=DAY)
+
+    assert dates_of_sweep() == list(reversed(days(25)))[:20]
+
+
+def test_the_age_of_an_open_manifest_counts_like_that_of_a_file(account: Account) -> None:
+    commit(a_manifest(date_prefix="2025-12-20", created_at=account.moment(seconds=-100)))
+    commit(a_manifest(date_prefix="2025-12-22", created_at=account.moment(seconds=-300)))
+    track(MAX, date_prefix="2025-12-21")
+    commit(a_manifest("token-2", date_prefix="2025-12-21", created_at=account.moment(seconds=50)))
+
+    assert dates_of_sweep() == ["2025-12-22", "2025-12-20", "2025-12-21"]
+
+
+def test_the_backlog_is_measured_over_all_dates_stalled_or_not(account: Account, log: LogLines) -> None:
+    track(10, 20, date_prefix="2025-12-22")
+    account.wait(seconds=90)
+    track(5, date_prefix="2025-12-23")
+    commit(a_manifest(date_prefix="2025-12-21", created_at=account.moment(seconds=-900), file_size_bytes=777))
+
+    sweep()
+
+    assert log.metrics == {"PendingBytes": 35, "OldestPendingSeconds": 90}
+
+
+def test_an_empty_backlog_is_measured_as_zero(account: Account, log: LogLines) -> None:
+    sweep()
+
+    assert log.metrics == {"PendingBytes": 0, "OldestPendingSeconds": 0}
+
+
+def test_the_backlog_is_read_over_pages(account: Account) -> None:
+    track(*[MAX // 8 + 1] * 8)
+    scans: list[dict[str, Any]] = []
+
+    def one_row_at_a_time(params: dict[str, Any], **_: Any) -> None:
+        params["Limit"] = 3
+        scans.append(params)
+
+    aws.dynamodb().meta.events.register("provide-client-params.dynamodb.Scan", one_row_at_a_time)
+
+    assert dates_of_sweep() == [DATE]
+    assert len(scans) >= 3
+    assert {scan["IndexName"] for scan in scans} == {"pending-index"}
+
+
+def test_the_line_of_a_sweep_names_its_run_and_its_dates(account: Account, log: LogLines) -> None:
+    commit(a_manifest())
+
+    answer = find_stalled_dates.handler({"sweep": True}, None)
+
+    (line,) = log.lines
+    assert line["run_id"] == answer["run_id"]
+    assert (line["dates_pending"], line["dates_stalled"], line["dates_chosen"]) == (1, 1, [DATE])

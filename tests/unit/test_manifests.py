@@ -1,0 +1,133 @@
+"""What a manifest is called, what it says, and which open manifest may be resumed."""
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from manifest_builder import clock, manifests
+from manifest_builder.manifests import ManifestRecord, oldest_resumable
+from tests.unit.support import NOON, a_manifest
+
+
+def test_a_manifest_has_the_format_of_the_specification() -> None:
+    paths = ["s3://b/2025-12-23-a.ndjson", "s3://b/x/ü b+c.ndjson"]
+
+    assert json.loads(manifests.to_document(paths)) == {"fileLocations": [{"URIPrefixes": paths}]}
+
+
+@given(st.lists(st.text(alphabet=st.characters(codec="utf-8")), max_size=5))
+def test_a_manifest_is_read_back_as_it_was_written(paths: list[str]) -> None:
+    assert manifests.from_document(manifests.to_document(paths).encode()) == paths
+
+
+def test_a_manifest_of_several_locations_is_read_whole() -> None:
+    document = {"fileLocations": [{"URIPrefixes": ["a", "b"]}, {"URIPrefixes": ["c"]}]}
+
+    assert manifests.from_document(json.dumps(document)) == ["a", "b", "c"]
+
+
+def test_a_manifests_key_holds_its_date_number_and_moment_to_the_microsecond() -> None:
+    at = datetime(2025, 12, 24, 0, 0, 1, 42, tzinfo=UTC)
+
+    assert manifests.object_key("2025-12-23", 1, at) == "manifests/2025-12-23/batch-0001-20251224T000001000042Z.json"
+    assert manifests.object_key("2025-12-23", 1, at) != manifests.object_key(
+        "2025-12-23", 1, at + timedelta(microseconds=1)
+    )
+
+
+def test_a_records_name_holds_its_token() -> None:
+    assert manifests.record_name(12, "abc") == "batch-0012-abc"
+
+
+@pytest.mark.parametrize(
+    ("partition", "date"),
+    [("MANIFEST#2025-12-23", "2025-12-23"), ("2025-12-23", None), ("LOCK#manifest-2025-12-23", None)],
+)
+def test_only_a_manifest_partition_has_a_manifests_date(partition: str, date: str | None) -> None:
+    assert manifests.date_of(partition) == date
+
+
+def test_a_date_is_found_again_in_its_partition() -> None:
+    assert manifests.date_of(manifests.partition_of("2025-12-23")) == "2025-12-23"
+
+
+def opened(created: float, attempted: float | None = None) -> ManifestRecord:
+    """A manifest created, and perhaps attempted, so many seconds before noon."""
+
+    def ago(seconds: float) -> str:
+        return clock.to_text(NOON - timedelta(seconds=seconds))
+
+    return a_manifest(
+        f"token-{created}",
+        created_at=ago(created),
+        starter=None if attempted is None else "run-1",
+        start_attempted_at=None if attempted is None else ago(attempted),
+    )
+
+
+def resumable(*open_manifests: ManifestRecord) -> ManifestRecord | None:
+    return oldest_resumable(open_manifests, NOON)
+
+
+def test_no_open_manifest_nothing_to_resume() -> None:
+    assert resumable() is None
+
+
+def test_a_manifest_never_attempted_is_resumable_at_once() -> None:
+    assert resumable(opened(0)) == opened(0)
+
+
+def test_the_oldest_comes_first_in_whatever_order_they_are_read() -> None:
+    assert resumable(opened(1), opened(3), opened(2)) == opened(3)
+    assert resumable(opened(3), opened(1), opened(2)) == opened(3)
+
+
+@pytest.mark.parametrize(
+    ("attempted", "is_resumable"), [(0, False), (59, False), (59.999999, False), (60, True), (3600, True)]
+)
+def test_a_manifest_that_was_attempted_is_resumable_sixty_seconds_later(attempted: float, is_resumable: bool) -> None:
+    assert (resumable(opened(7200, attempted)) is not None) is is_resumable
+
+
+def test_an_attempt_of_a_clock_ahead_of_ours_is_not_settled() -> None:
+    assert resumable(opened(100, attempted=-30)) is None
+
+
+def test_no_attempted_manifest_is_resumed_while_another_attempt_settles() -> None:
+    assert resumable(opened(300, attempted=200), opened(100, attempted=59)) is None
+    assert resumable(opened(300, attempted=200), opened(100, attempted=60)) == opened(300, attempted=200)
+
+
+def test_one_never_attempted_is_resumed_though_attempts_of_older_ones_settle() -> None:
+    assert resumable(opened(300, attempted=10), opened(100)) == opened(100)
+
+
+def test_a_settled_attempt_comes_before_a_younger_manifest_never_attempted() -> None:
+    assert resumable(opened(300, attempted=61), opened(100)) == opened(300, attempted=61)
+    assert resumable(opened(300), opened(100, attempted=61)) == opened(300)
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 200), st.none() | st.integers(0, 130)), max_size=6, unique_by=lambda pair: pair[0]
+    )
+)
+def test_what_is_resumable_keeps_every_clause_of_the_protocol(pairs: list[tuple[int, int | None]]) -> None:
+    open_manifests = [opened(created, attempted) for created, attempted in pairs]
+
+    chosen = resumable(*open_manifests)
+
+    unattempted = [one for one in open_manifests if one.start_attempted_at is None]
+    something_settles = any(attempted is not None and attempted < 60 for _, attempted in pairs)
+    if unattempted:
+        assert chosen is not None, "nothing is cut before a manifest that may be unmarked"
+    if chosen is None:
+        assert something_settles or not open_manifests
+    elif chosen.was_attempted:
+        assert not something_settles
+        assert chosen.created_at == min(one.created_at for one in open_manifests)
+    else:
+        assert chosen.created_at == min(one.created_at for one in unattempted)

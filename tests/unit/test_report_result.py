@@ -1,0 +1,127 @@
+"""ReportResult: what an execution says at its end."""
+
+from typing import Any
+
+import pytest
+
+import report_result
+from tests.unit.support import LogLines
+
+
+def a_result(outcome: str, message_id: str = "message-1", size_bytes: int = 10) -> dict[str, Any]:
+    file = {"message_id": message_id, "file_path": f"s3://b/{message_id}", "size_bytes": size_bytes, "outcome": outcome}
+    return file | {"error": "States.Timeout"} if outcome == "failed" else file
+
+
+def a_date(*files: dict[str, Any], outcome: str = "done", jobs_waiting: int = 0) -> dict[str, Any]:
+    date = {"date_prefix": "2025-12-23", "outcome": outcome, "files": list(files), "jobs_waiting": jobs_waiting}
+    return date if outcome == "done" else date | {"error": "LockLost"}
+
+
+def report(*dates: dict[str, Any], rejected: list[dict[str, str]] | None = None, ignored: int = 0) -> dict[str, Any]:
+    event = {"run_id": "run-1", "dates": list(dates), "rejected": rejected or [], "ignored": ignored}
+    return report_result.handler(event, None)
+
+
+def test_an_execution_without_anything_says_so_with_every_field() -> None:
+    assert report() == {
+        "batchItemFailures": [],
+        "failed_dates": 0,
+        "locks_left": 0,
+        "files": {"tracked": 0, "duplicate": 0, "superseded": 0, "quarantined": 0, "failed": 0},
+        "rejected": 0,
+        "ignored": 0,
+        "jobs_waiting": 0,
+    }
+
+
+def test_files_are_counted_by_what_became_of_them_over_all_dates() -> None:
+    answer = report(
+        a_date(a_result("tracked"), a_result("tracked"), a_result("duplicate")),
+        a_date(a_result("quarantined"), a_result("superseded"), a_result("failed")),
+        ignored=3,
+    )
+
+    assert answer["files"] == {"tracked": 2, "duplicate": 1, "superseded": 1, "quarantined": 1, "failed": 1}
+    assert answer["ignored"] == 3
+
+
+@pytest.mark.parametrize("outcome", ["tracked", "duplicate", "superseded", "quarantined"])
+def test_a_message_whose_files_have_an_outcome_does_not_go_back(outcome: str) -> None:
+    assert report(a_date(a_result(outcome)))["batchItemFailures"] == []
+
+
+def test_a_message_with_a_failed_or_rejected_file_goes_back_once() -> None:
+    answer = report(
+        a_date(a_result("failed", "message-2"), a_result("tracked", "message-2"), a_result("failed", "message-3")),
+        a_date(a_result("failed", "message-3"), a_result("tracked", "message-4")),
+        rejected=[
+            {"messageId": "message-1", "reason": "the body is not JSON"},
+            {"messageId": "message-2", "reason": "x"},
+        ],
+    )
+
+    assert answer["batchItemFailures"] == [
+        {"itemIdentifier": "message-1"},
+        {"itemIdentifier": "message-2"},
+        {"itemIdentifier": "message-3"},
+    ]
+    assert answer["rejected"] == 2
+
+
+def test_failed_dates_and_locks_left_are_counted_and_a_lock_left_is_a_failure() -> None:
+    answer = report(a_date(), a_date(outcome="failed"), a_date(outcome="lock_left"))
+
+    assert (answer["failed_dates"], answer["locks_left"]) == (2, 1)
+
+
+def test_waiting_jobs_are_summed() -> None:
+    assert report(a_date(jobs_waiting=2), a_date(jobs_waiting=3))["jobs_waiting"] == 5
+
+
+def test_every_outcome_has_its_metric(log: LogLines) -> None:
+    report(
+        a_date(
+            a_result("tracked", size_bytes=10),
+            a_result("tracked", size_bytes=20),
+            a_result("duplicate", size_bytes=1000),
+            a_result("superseded"),
+            a_result("quarantined", size_bytes=1000),
+            a_result("failed"),
+            jobs_waiting=4,
+        ),
+        rejected=[{"messageId": "m", "reason": "r"}],
+    )
+
+    assert log.metrics == {
+        "FilesTracked": 2,
+        "FilesDuplicate": 1,
+        "FilesSuperseded": 1,
+        "FilesQuarantined": 1,
+        "FilesFailed": 1,
+        "BytesTracked": 30,
+        "MessagesRejected": 1,
+        "JobsWaiting": 4,
+    }
+
+
+def test_an_execution_without_anything_writes_no_metric(log: LogLines) -> None:
+    report(a_date())
+
+    assert log.metrics == {}
+
+
+def test_a_failed_file_is_logged_with_its_path_and_error(log: LogLines) -> None:
+    report(a_date(a_result("failed", "message-2"), a_result("tracked")))
+
+    (line,) = log.at_least("WARNING")
+    assert (line["level"], line["file_path"], line["error"]) == ("ERROR", "s3://b/message-2", "States.Timeout")
+    assert line["run_id"] == "run-1"
+
+
+@pytest.mark.parametrize("outcome", ["failed", "lock_left"])
+def test_a_failed_date_is_logged_with_its_error(log: LogLines, outcome: str) -> None:
+    report(a_date(outcome=outcome))
+
+    (line,) = log.at_least("WARNING")
+    assert (line["level"], line["date_prefix"], line["error"]) == ("ERROR", "2025-12-23", "LockLost")

@@ -1,0 +1,331 @@
+"""UpdateStatus: which rows a committed manifest marks, and who may start its job."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import update_status
+from manifest_builder import aws, clock, manifests, tracking
+from manifest_builder.batching import PendingFile
+from tests.simulator.world import MANIFEST_BUCKET, TRACKING_TABLE
+from tests.unit.support import (
+    DATE,
+    MB,
+    NOON,
+    Account,
+    LogLines,
+    a_file,
+    a_manifest,
+    aws_error,
+    commit,
+    failing,
+    intercepted,
+    track,
+)
+
+PARTITION, RECORD = f"MANIFEST#{DATE}", "batch-0001-token-1"
+CUT = clock.to_text(NOON)
+PATH = a_manifest().file_path
+
+
+@pytest.fixture
+def manifest(account: Account) -> Callable[..., dict[str, Any]]:
+    """Commit a manifest that names these files; CreateManifest's output for it."""
+
+    def committed(*paths: str, **changes: Any) -> dict[str, Any]:
+        commit(a_manifest())
+        key = PATH.removeprefix(f"s3://{MANIFEST_BUCKET}/")
+        account.s3.put_object(Bucket=MANIFEST_BUCKET, Key=key, Body=manifests.to_document(paths).encode())
+        return {
+            "needed": True,
+            "record": {"date_prefix": PARTITION, "file_name": RECORD},
+            "manifest_path": PATH,
+            "cut": CUT,
+            "marked": False,
+            "stale_starter": None,
+            "stale_attempted_at": None,
+        } | changes
+
+    return committed
+
+
+Manifest = Callable[..., dict[str, Any]]
+
+
+def update(manifest: dict[str, Any], run_id: str = "run-1") -> dict[str, Any]:
+    return update_status.handler({"run_id": run_id, "date_prefix": DATE, "manifest": manifest}, None)
+
+
+# Marking
+
+
+def test_the_files_named_are_marked_and_leave_the_index(account: Account, manifest: Manifest) -> None:
+    paths = track(10, 20)
+    named = manifest(*paths)
+    account.wait(seconds=5)
+
+    assert update(named) == {"claimed": True, "files_marked": 2}
+
+    row = account.files()[paths[0]]
+    assert (row["status"], row["manifest_path"], row["cut"]) == ("manifested", PATH, CUT)
+    assert row["updated_at"] == "2025-12-23T12:00:05.000000Z"
+    assert row["created_at"] == "2025-12-23T12:00:00.000000Z"
+    assert "pending_since" not in row
+    assert list(tracking.pending_files(DATE)) == []
+
+
+def test_a_pending_file_that_is_not_named_stays_pending(account: Account, manifest: Manifest) -> None:
+    first, second = track(10, 20)
+
+    assert update(manifest(first))["files_marked"] == 1
+
+    assert account.files()[second]["status"] == "pending"
+
+
+def test_a_reupload_after_the_cut_stays_pending(account: Account, manifest: Manifest) -> None:
+    (path,) = track(10)
+    named = manifest(path)
+    account.wait(microseconds=1)
+    tracking.track_file(DATE, a_file(f"in/{DATE}-000.ndjson", 30, sequencer="0055AED7"))
+
+    with failing(aws.dynamodb(), "update_item") as writes:
+        assert update(named)["files_marked"] == 0
+
+    assert account.files()[path]["status"] == "pending"
+    assert writes.call_count == 1, "the claim: rows beyond the cut are not even tried"
+
+
+def test_a_file_quarantined_since_is_not_marked(account: Account, manifest: Manifest) -> None:
+    (path,) = track(10)
+    tracking.record_quarantine(DATE, a_file(f"in/{DATE}-000.ndjson", 0, sequencer="0055AED7"), "reason", None)
+
+    assert update(manifest(path))["files_marked"] == 0
+
+    assert account.files()[path]["status"] == "quarantined"
+
+
+def test_a_path_of_another_bucket_with_the_same_key_is_not_named(account: Account, manifest: Manifest) -> None:
+    (path,) = track(10)
+
+    assert update(manifest(path.replace("input-bucket", "other-bucket")))["files_marked"] == 0
+
+
+def test_marking_again_changes_nothing(account: Account, manifest: Manifest) -> None:
+    named = manifest(*track(10, 20))
+    update(named)
+    before = account.files()
+    account.wait(seconds=10)
+
+    assert update(named)["files_marked"] == 0
+    assert account.files() == before
+
+
+def test_marking_that_broke_off_is_finished_by_anyone(account: Account, manifest: Manifest) -> None:
+    named = manifest(*track(10, 20, 30))
+    error = aws_error("InternalServerError")
+
+    with failing(aws.dynamodb(), "update_item", error), pytest.raises(Exception, match="InternalServerError"):
+        update(named, "run-1")
+    assert account.record().get("starter") is None, "nothing is started before everything is marked"
+
+    assert update(named, "run-2")["claimed"] is True
+    assert account.statuses() == {"manifested": 3}
+
+
+def test_a_manifest_that_is_marked_is_not_read_again(account: Account, manifest: Manifest) -> None:
+    track(10)
+    marked = manifest("unread", marked=True)
+
+    with failing(aws.s3(), "get_object", *[aws_error("NoSuchKey")] * 99):
+        assert update(marked) == {"claimed": True, "files_marked": 0}
+
+
+def test_the_files_and_bytes_marked_are_counted(account: Account, manifest: Manifest, log: LogLines) -> None:
+    update(manifest(*track(10, 20)))
+
+    assert log.metrics["FilesManifested"] == 2
+    assert log.metrics["BytesManifested"] == 30
+
+
+# The conditions on a row
+
+
+def rows() -> list[PendingFile]:
+    return list(tracking.pending_files(DATE))
+
+
+@pytest.mark.parametrize(("ahead", "marked"), [(-1, True), (0, True), (1, False)])
+def test_a_row_is_marked_up_to_the_cut_inclusive(account: Account, ahead: int, marked: bool) -> None:
+    account.wait(microseconds=ahead)
+    track(10)
+
+    assert len(tracking.mark_manifested(DATE, rows(), PATH, CUT)) == marked
+
+    assert account.statuses() == {"manifested" if marked else "pending": 1}
+
+
+def test_a_row_that_changes_between_the_read_and_the_write_is_not_marked(account: Account) -> None:
+    (path,) = track(10)
+    read = rows()
+    account.wait(seconds=1)
+    tracking.track_file(DATE, a_file(f"in/{DATE}-000.ndjson", 30, sequencer="0055AED7"))
+
+    assert tracking.mark_manifested(DATE, read, PATH, CUT) == []
+    assert account.files()[path]["status"] == "pending"
+
+
+def test_a_row_that_another_manifest_took_is_not_taken_again(account: Account) -> None:
+    track(10)
+    read = rows()
+    tracking.mark_manifested(DATE, read, "s3://first", CUT)
+
+    assert tracking.mark_manifested(DATE, read, "s3://second", CUT) == []
+    assert {row["manifest_path"] for row in account.files().values()} == {"s3://first"}
+
+
+def test_a_row_that_is_gone_is_not_made_anew(account: Account) -> None:
+    assert tracking.mark_manifested(DATE, [PendingFile("gone", "s3://b/gone", 1, CUT)], PATH, CUT) == []
+    assert account.rows() == []
+
+
+def test_more_rows_than_threads_are_all_marked(account: Account) -> None:
+    track(*[MB] * (tracking.MARKING_THREADS * 3 + 1))
+
+    marked = tracking.mark_manifested(DATE, rows(), PATH, CUT)
+
+    assert len(marked) == tracking.MARKING_THREADS * 3 + 1
+    assert account.statuses() == {"manifested": len(marked)}
+
+
+def test_marking_that_meets_a_conflict_is_tried_again(account: Account) -> None:
+    track(10)
+
+    with failing(aws.dynamodb(), "update_item", aws_error("TransactionConflictException")) as calls:
+        assert len(tracking.mark_manifested(DATE, rows(), PATH, CUT)) == 1
+
+    assert calls.call_count == 2
+
+
+# Claiming the start
+
+
+def claim(run_id: str, stale: tuple[str, str] | None = None) -> bool:
+    return tracking.claim_start(PARTITION, RECORD, run_id, stale)
+
+
+@pytest.fixture
+def open_manifest(account: Account) -> Account:
+    commit(a_manifest())
+    return account
+
+
+def test_a_start_never_attempted_is_claimed(open_manifest: Account) -> None:
+    assert claim("run-1") is True
+
+    record = open_manifest.record()
+    assert (record["starter"], record["start_attempted_at"]) == ("run-1", "2025-12-23T12:00:00.000000Z")
+    assert record["status"] == "open"
+    assert record["pending_since"] == CUT
+
+
+def test_a_start_claimed_by_another_run_is_not_ours(open_manifest: Account) -> None:
+    claim("run-1")
+    before = open_manifest.record()
+    open_manifest.wait(hours=1)
+
+    assert claim("run-2") is False
+    assert open_manifest.record() == before
+
+
+def test_our_own_claim_is_ours_again_as_after_a_lost_answer(open_manifest: Account) -> None:
+    claim("run-1")
+    open_manifest.wait(seconds=1)
+
+    assert claim("run-1") is True
+    assert open_manifest.record()["start_attempted_at"] == "2025-12-23T12:00:01.000000Z"
+
+
+def test_the_stale_attempt_that_was_looked_into_is_taken_over(open_manifest: Account) -> None:
+    claim("run-1")
+    open_manifest.wait(seconds=60)
+
+    assert claim("run-2", ("run-1", "2025-12-23T12:00:00.000000Z")) is True
+    assert open_manifest.record()["starter"] == "run-2"
+
+
+@pytest.mark.parametrize(
+    "stale",
+    [
+        ("run-0", "2025-12-23T12:00:00.000000Z"),
+        ("run-1", "2025-12-23T11:59:59.999999Z"),
+        ("run-1", "2025-12-23T12:00:00.000001Z"),
+    ],
+)
+def test_any_other_attempt_than_the_stale_one_is_left_alone(open_manifest: Account, stale: tuple[str, str]) -> None:
+    claim("run-1")
+
+    assert claim("run-2", stale) is False
+    assert open_manifest.record()["starter"] == "run-1"
+
+
+def test_of_two_runs_that_take_over_one_stale_attempt_one_wins(open_manifest: Account) -> None:
+    claim("run-0")
+    stale = ("run-0", "2025-12-23T12:00:00.000000Z")
+    open_manifest.wait(seconds=60)
+
+    assert [claim("run-1", stale), claim("run-2", stale)] == [True, False]
+
+
+def test_a_job_that_was_started_is_not_started_again(open_manifest: Account) -> None:
+    claim("run-1")
+    open_manifest.dynamodb.update_item(
+        TableName=TRACKING_TABLE,
+        Key={"date_prefix": {"S": PARTITION}, "file_name": {"S": RECORD}},
+        UpdateExpression="SET #status = :started",
+        ExpressionAttributeNames={"#status": "status"},
+        ExpressionAttributeValues={":started": {"S": "started"}},
+    )
+
+    assert claim("run-1") is False
+    assert claim("run-2", ("run-1", CUT)) is False
+
+
+def test_a_record_that_is_not_there_is_not_claimed(account: Account) -> None:
+    assert claim("run-1") is False
+    assert account.rows() == []
+
+
+def test_a_claim_that_meets_a_conflict_is_tried_again(open_manifest: Account) -> None:
+    with failing(aws.dynamodb(), "update_item", aws_error("TransactionConflictException")):
+        assert claim("run-1") is True
+
+
+def test_a_lost_claim_is_said_and_no_error(manifest: Manifest, log: LogLines) -> None:
+    named = manifest(*track(10))
+    claim("run-0")
+
+    assert update(named) == {"claimed": False, "files_marked": 1}
+    assert log.at_least("WARNING") == []
+
+
+def test_the_stale_attempt_of_the_state_is_the_one_claimed(account: Account, manifest: Manifest) -> None:
+    stale = manifest(marked=True, stale_starter="run-0", stale_attempted_at=CUT)
+    claim("run-0")
+
+    assert update(stale, "run-2")["claimed"] is True
+    assert update(stale, "run-3")["claimed"] is False
+
+
+def test_everything_is_marked_before_the_start_is_claimed(account: Account, manifest: Manifest) -> None:
+    named = manifest(*track(10, 20, 30))
+    keys: list[str] = []
+
+    def note(proceed: Any, number: int, arguments: Any) -> Any:
+        keys.append(arguments["Key"]["date_prefix"]["S"])
+        return proceed()
+
+    with intercepted(aws.dynamodb(), "update_item", note):
+        update(named)
+
+    assert keys == [DATE, DATE, DATE, PARTITION]

@@ -1,0 +1,447 @@
+"""The scenario table: what happens, the states that are entered, how it ends, what is left in table and buckets."""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from moto.glue.exceptions import ConcurrentRunsExceededException, GlueClientError
+
+from manifest_builder import tracking
+from manifest_builder.files import FileVersion
+from tests.simulator.world import INPUT_BUCKET, TRACKING_TABLE, Execution, Function, World, message
+
+MB = 1024**2
+DAY = "2025-12-23"
+NEXT_DAY = "2025-12-24"
+LIMIT_30_MB = {"MAX_BATCH_SIZE_GB": "0.029296875"}
+
+
+@dataclass(frozen=True)
+class Step:
+    """One execution, the states it enters, and how it ends."""
+
+    act: Callable[[World], Execution]
+    path: Counter[str]
+    status: str = "SUCCEEDED"
+    error: str | None = None
+    failed_messages: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """Steps, and what is there after the last of them. `manifests` are file counts, in order of creation."""
+
+    name: str
+    steps: list[Step]
+    statuses: dict[str, int]
+    manifests: list[int] = field(default_factory=list)
+    open_manifests: int = 0
+    job_runs: int | None = None
+    locks: int = 0
+    quarantined_copies: int = 0
+    environment: dict[str, str] = field(default_factory=lambda: LIMIT_30_MB)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def states(*parts: str | Counter[str]) -> Counter[str]:
+    path: Counter[str] = Counter()
+    for part in parts:
+        path += Counter(part.split()) if isinstance(part, str) else part
+    return path
+
+
+def times(number: int, part: str) -> Counter[str]:
+    return Counter({state: number * entered for state, entered in Counter(part.split()).items()})
+
+
+START = "Source ParseEvent ForEachDate ForEachFile"
+SWEEP = "Source FindStalledDates ForEachDate ForEachFile"
+TRACK = "ValidateFile IsFileValid TrackFile"
+QUARANTINE = "ValidateFile IsFileValid QuarantineFile"
+CHECK = "CheckThreshold IsThresholdReached"
+LOCK = f"{CHECK} AcquireLock IsLockAcquired"
+RELEASE = "ReleaseLock DidBuildFail"
+CREATE = f"{LOCK} BuildManifest CreateManifest"
+MARK = f"{CREATE} IsManifestNeeded UpdateStatus"
+BUILD = f"{MARK} IsJobStarted StartGlueJob RecordJobRun {RELEASE}"
+WAIT = f"{MARK} IsJobStarted StartGlueJob JobWaiting {RELEASE}"
+NO = f"{CHECK} DateDone"
+GREEN = "ReportResult DidAnyDateFail Done"
+RED = "DateFailed ReportResult DidAnyDateFail ManifestFailed"
+
+
+def ten_mb_files(world: World, number: int, *, day: str = DAY, folder: str = "a") -> list[dict[str, str]]:
+    return [
+        world.upload(f"{folder}/{day}-file{index:03}.ndjson", 10 * MB, message_id=f"{folder}-{day}-{index}")
+        for index in range(number)
+    ]
+
+
+def deliver(number: int, **where: str) -> Callable[[World], Execution]:
+    return lambda world: world.deliver(*ten_mb_files(world, number, **where))
+
+
+def failing(state: str, act: Callable[[World], Execution], after: bool = False) -> Callable[[World], Execution]:
+    """Run `act` with a function that fails each time: before it does anything, or with its answer lost."""
+
+    def around(function: Function, event: dict[str, Any]) -> Any:
+        if after:
+            function(event, None)
+        raise RuntimeError(f"{state} broke")
+
+    def with_failure(world: World) -> Execution:
+        world.around[state] = around
+        try:
+            return act(world)
+        finally:
+            del world.around[state]
+
+    return with_failure
+
+
+def with_glue(
+    behaviour: Callable[[Callable[[], str]], str], act: Callable[[World], Execution]
+) -> Callable[[World], Execution]:
+    def with_behaviour(world: World) -> Execution:
+        world.start_job_run = behaviour
+        try:
+            return act(world)
+        finally:
+            world.start_job_run = None
+
+    return with_behaviour
+
+
+def busy(start: Callable[[], str]) -> str:
+    raise ConcurrentRunsExceededException("Concurrent runs exceeded")
+
+
+def answer_lost(start: Callable[[], str]) -> str:
+    start()
+    raise GlueClientError("InternalServiceException", "nobody knows whether it started")
+
+
+def start_lost(start: Callable[[], str]) -> str:
+    raise GlueClientError("InternalServiceException", "nobody knows whether it started")
+
+
+def after(act: Callable[[World], Execution], **duration: float) -> Callable[[World], Execution]:
+    def later(world: World) -> Execution:
+        world.wait(**duration)
+        return act(world)
+
+    return later
+
+
+def one_file_fails(world: World) -> Execution:
+    def around(function: Function, event: dict[str, Any]) -> Any:
+        if event["file"]["key"].endswith("file004.ndjson"):
+            raise RuntimeError("TrackFile broke")
+        return function(event, None)
+
+    world.around["TrackFile"] = around
+    return world.deliver(*ten_mb_files(world, 10))
+
+
+def mixed(world: World) -> Execution:
+    return world.deliver(
+        *ten_mb_files(world, 1),
+        world.upload(f"{DAY}-large.ndjson", 20 * MB),
+        world.upload(f"{DAY}-data.csv", 10 * MB),
+        {"messageId": "poison", "body": "not an event"},
+        {"messageId": "test", "body": '{"Service": "Amazon S3", "Event": "s3:TestEvent"}'},
+    )
+
+
+def all_invalid(world: World) -> Execution:
+    return world.deliver(world.upload(f"{DAY}.csv", 10 * MB), world.upload(f"{DAY}-b.ndjson", 1))
+
+
+def lock_held_elsewhere(world: World) -> Execution:
+    assert tracking.acquire_lock(DAY, "another run", "its token")
+    return world.deliver(*ten_mb_files(world, 3))
+
+
+def lock_lost_before_the_commit(world: World) -> Execution:
+    def around(function: Function, event: dict[str, Any]) -> Any:
+        key = {"date_prefix": {"S": f"LOCK#manifest-{DAY}"}, "file_name": {"S": "LOCK"}}
+        world.dynamodb.delete_item(TableName=TRACKING_TABLE, Key=key)
+        assert tracking.acquire_lock(DAY, "another run", "its token")
+        return function(event, None)
+
+    world.around["CreateManifest"] = around
+    return world.deliver(*ten_mb_files(world, 3))
+
+
+def files_arrive_while_the_lock_is_held(world: World) -> Execution:
+    def around(function: Function, event: dict[str, Any]) -> Any:
+        if len(world.files()) == 3:
+            seed(3, 10 * MB, folder="late")
+            assert not tracking.acquire_lock(DAY, "the run that brought them", "its token")
+        return function(event, None)
+
+    world.around["UpdateStatus"] = around
+    return world.deliver(*ten_mb_files(world, 3))
+
+
+def seed(number: int, size_bytes: int, folder: str = "seeded") -> None:
+    """Files pending already, tracked without an execution."""
+    for index in range(number):
+        key = f"{folder}/{DAY}-seed{index:04}.ndjson"
+        stored = tracking.track_file(DAY, FileVersion("seed", INPUT_BUCKET, key, size_bytes, "etag", None, "00"))
+        assert stored.outcome == "tracked"
+
+
+def backlog_of_450(world: World) -> Execution:
+    seed(450, 3_670_016)
+    return world.deliver(message(f"{DAY}-last.ndjson", 3_670_016))
+
+
+SCENARIOS = [
+    Scenario(
+        "below the threshold",
+        [Step(deliver(2), states(START, times(2, TRACK), NO, GREEN))],
+        {"pending": 2},
+    ),
+    Scenario(
+        "threshold met",
+        [Step(deliver(3), states(START, times(3, TRACK), BUILD, NO, GREEN))],
+        {"manifested": 3},
+        [3],
+    ),
+    Scenario(
+        "all invalid",
+        [Step(all_invalid, states(START, times(2, QUARANTINE), NO, GREEN))],
+        {"quarantined": 2},
+        quarantined_copies=2,
+    ),
+    Scenario(
+        "mixed: valid, invalid, a poison message, a test event",
+        [Step(mixed, states(START, TRACK, times(2, QUARANTINE), NO, GREEN), failed_messages=("poison",))],
+        {"pending": 1, "quarantined": 2},
+        quarantined_copies=2,
+    ),
+    Scenario(
+        "one file failing among ten",
+        [
+            Step(
+                one_file_fails,
+                states(START, times(10, TRACK), "FileFailed", times(3, BUILD), NO, GREEN),
+                failed_messages=(f"a-{DAY}-4",),
+            )
+        ],
+        {"manifested": 9},
+        [3, 3, 3],
+    ),
+    Scenario(
+        "lock held elsewhere",
+        [Step(lock_held_elsewhere, states(START, times(3, TRACK), LOCK, "DateDone", GREEN))],
+        {"pending": 3},
+        locks=1,
+    ),
+    Scenario(
+        "two dates",
+        [
+            Step(
+                lambda world: world.deliver(*ten_mb_files(world, 3), *ten_mb_files(world, 2, day=NEXT_DAY)),
+                states(START, "ForEachFile", times(5, TRACK), BUILD, NO, NO, GREEN),
+            )
+        ],
+        {"manifested": 3, "pending": 2},
+        [3],
+    ),
+    Scenario(
+        "CreateManifest failing, then redelivered",
+        [
+            Step(
+                failing("CreateManifest", deliver(3)),
+                states(START, times(3, TRACK), CREATE, RELEASE, RED),
+                "FAILED",
+                "ManifestFailed",
+            ),
+            Step(deliver(3), states(START, times(3, TRACK), BUILD, NO, GREEN)),
+        ],
+        {"manifested": 3},
+        [3],
+    ),
+    Scenario(
+        "CreateManifest's answer lost after its commit, then redelivered",
+        [
+            Step(
+                failing("CreateManifest", deliver(3), after=True),
+                states(START, times(3, TRACK), CREATE, RELEASE, RED),
+                "FAILED",
+                "ManifestFailed",
+            ),
+            Step(deliver(3), states(START, times(3, TRACK), BUILD, NO, GREEN)),
+        ],
+        {"manifested": 3},
+        [3],
+    ),
+    Scenario(
+        "UpdateStatus failing, then redelivered: the open manifest is finished though all files are duplicates",
+        [
+            Step(
+                failing("UpdateStatus", deliver(3)),
+                states(START, times(3, TRACK), MARK, RELEASE, RED),
+                "FAILED",
+                "ManifestFailed",
+            ),
+            Step(deliver(3), states(START, times(3, TRACK), BUILD, NO, GREEN)),
+        ],
+        {"manifested": 3},
+        [3],
+    ),
+    Scenario(
+        "StartGlueJob failing, its job started: the run is found once the attempt has settled",
+        [
+            Step(
+                with_glue(answer_lost, deliver(3)),
+                states(START, times(3, TRACK), MARK, "IsJobStarted StartGlueJob", RELEASE, RED),
+                "FAILED",
+                "ManifestFailed",
+            ),
+            Step(deliver(3), states(START, times(3, TRACK), NO, GREEN)),
+            Step(
+                after(deliver(3), seconds=61),
+                states(START, times(3, TRACK), CREATE, "IsManifestNeeded RecordJobRun", RELEASE, NO, GREEN),
+            ),
+        ],
+        {"manifested": 3},
+        [3],
+    ),
+    Scenario(
+        "StartGlueJob failing, its job not started: it is started again once the attempt has settled",
+        [
+            Step(
+                with_glue(start_lost, deliver(3)),
+                states(START, times(3, TRACK), MARK, "IsJobStarted StartGlueJob", RELEASE, RED),
+                "FAILED",
+                "ManifestFailed",
+            ),
+            Step(after(deliver(3), seconds=61), states(START, times(3, TRACK), BUILD, NO, GREEN)),
+        ],
+        {"manifested": 3},
+        [3],
+    ),
+    Scenario(
+        "Glue at its concurrency limit: the manifest waits, and is resumed later",
+        [
+            Step(with_glue(busy, deliver(3)), states(START, times(3, TRACK), WAIT, NO, GREEN)),
+            Step(
+                after(World.sweep, minutes=15),
+                states(SWEEP, BUILD, NO, GREEN),
+            ),
+        ],
+        {"manifested": 3},
+        [3],
+    ),
+    Scenario(
+        "Glue still busy: the manifest is not hammered",
+        [
+            Step(with_glue(busy, deliver(3)), states(START, times(3, TRACK), WAIT, NO, GREEN)),
+            Step(with_glue(busy, after(World.sweep, seconds=30)), states(SWEEP, NO, GREEN)),
+        ],
+        {"manifested": 3},
+        [3],
+        open_manifests=1,
+        job_runs=0,
+    ),
+    Scenario(
+        "AcquireLock's answer lost: the lock is released by its run",
+        [
+            Step(
+                failing("AcquireLock", deliver(3), after=True),
+                states(START, times(3, TRACK), CHECK, "AcquireLock", RELEASE, RED),
+                "FAILED",
+                "ManifestFailed",
+            )
+        ],
+        {"pending": 3},
+    ),
+    Scenario(
+        "ReleaseLock failing: the lease frees the date",
+        [
+            Step(
+                failing("ReleaseLock", deliver(3)),
+                states(
+                    START,
+                    times(3, TRACK),
+                    MARK,
+                    "IsJobStarted StartGlueJob RecordJobRun ReleaseLock LockLeft",
+                    "ReportResult DidAnyDateFail LockNotReleased",
+                ),
+                "FAILED",
+                "LockNotReleased",
+            ),
+            Step(
+                deliver(3, folder="b"),
+                states(START, times(3, TRACK), LOCK, "DateDone", GREEN),
+            ),
+            Step(
+                after(deliver(3, folder="b"), seconds=301),
+                states(START, times(3, TRACK), BUILD, NO, GREEN),
+            ),
+        ],
+        {"manifested": 6},
+        [3, 3],
+    ),
+    Scenario(
+        "lock lost before the commit: nothing is committed",
+        [
+            Step(
+                lock_lost_before_the_commit,
+                states(START, times(3, TRACK), CREATE, RELEASE, RED),
+                "FAILED",
+                "ManifestFailed",
+            )
+        ],
+        {"pending": 3},
+        locks=1,
+    ),
+    Scenario(
+        "files tracked while the lock was held: the loop picks them up",
+        [
+            Step(
+                files_arrive_while_the_lock_is_held,
+                states(START, times(3, TRACK), BUILD, BUILD, NO, GREEN),
+            )
+        ],
+        {"manifested": 6},
+        [3, 3],
+    ),
+    Scenario(
+        "450 pending files give several manifests in one execution",
+        [Step(backlog_of_450, states(START, TRACK, BUILD, BUILD, NO, GREEN))],
+        {"manifested": 408, "pending": 43},
+        [204, 204],
+        environment={},
+    ),
+    Scenario(
+        "sweep flushing an old partial batch",
+        [
+            Step(deliver(1), states(START, TRACK, NO, GREEN)),
+            Step(after(World.sweep, hours=23), states("Source FindStalledDates ForEachDate", GREEN)),
+            Step(after(World.sweep, hours=2), states(SWEEP, BUILD, NO, GREEN)),
+        ],
+        {"manifested": 1},
+        [1],
+    ),
+    Scenario(
+        "sweep with nothing to do",
+        [Step(World.sweep, states("Source FindStalledDates ForEachDate", GREEN))],
+        {},
+    ),
+    Scenario(
+        "redelivery of everything changes nothing",
+        [
+            Step(deliver(3), states(START, times(3, TRACK), BUILD, NO, GREEN)),
+            Step(deliver(3), states(START, times(3, TRACK), NO, GREEN)),
+        ],
+        {"manifested": 3},
+        [3],
+    ),
+]
