@@ -1,0 +1,91 @@
+"""The calls that a scenario makes, and what can befall one of them."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal
+
+Source = Literal["function", "integration", "invocation", "trigger"]
+
+
+class Kind(StrEnum):
+    """What befalls a call. The values are the words of the report."""
+
+    FAILS = "fails before effect"
+    LOST = "done, answer lost"
+    THROTTLED = "throttled"
+    KILLED_BEFORE = "function killed before"
+    KILLED_AFTER = "function killed after"
+    TIMES_OUT = "function times out"
+    ABORTED = "execution aborted"
+    CONFLICT = "transaction conflict"
+    ZOMBIE_AFTER_RETRY = "given up, lands after the retry"
+    ZOMBIE_AFTER_RELEASE = "given up, lands after the release"
+    ZOMBIE_AFTER_NEXT_HOLDER = "given up, lands after the next holder's step"
+    ZOMBIE_AT_THE_END = "given up, lands when all is settled"
+    LATE_RUNS = "GetJobRuns does not know the run yet"
+    PREEMPTED = "stopped while a rival runs to its end"
+    PREEMPTED_PAST_LEASE = "stopped past its lease while a rival runs"
+
+
+ZOMBIES = {
+    Kind.ZOMBIE_AFTER_RETRY,
+    Kind.ZOMBIE_AFTER_RELEASE,
+    Kind.ZOMBIE_AFTER_NEXT_HOLDER,
+    Kind.ZOMBIE_AT_THE_END,
+}
+PREEMPTIONS = {Kind.PREEMPTED, Kind.PREEMPTED_PAST_LEASE}
+READS = {"Query", "Scan", "GetItem", "GetObject", "HeadObject", "GetJobRuns"}
+CONFLICTING = {"PutItem", "UpdateItem", "DeleteItem", "TransactWriteItems"}
+
+
+@dataclass(frozen=True)
+class Call:
+    """The `number`th call of a scenario; attempts of the SDK to make it are one call."""
+
+    number: int
+    source: Source
+    service: str
+    operation: str
+
+    def __str__(self) -> str:
+        return f"call {self.number}: {self.service} {self.operation} by {self.source}"
+
+    def suffers(self, kind: Kind) -> bool:
+        """Whether the kind means anything for this call."""
+        inside = self.source != "trigger"
+        meaning = {
+            Kind.KILLED_BEFORE: self.source != "integration",
+            Kind.KILLED_AFTER: self.source != "integration",
+            Kind.TIMES_OUT: inside,
+            Kind.ABORTED: inside,
+            Kind.CONFLICT: self.service == "dynamodb" and self.operation in CONFLICTING,
+            Kind.LATE_RUNS: self.operation == "GetJobRuns",
+        }
+        meaning |= dict.fromkeys(PREEMPTIONS, inside)
+        meaning |= dict.fromkeys(ZOMBIES, inside and self.operation not in READS)
+        return meaning.get(kind, True)
+
+    def lasts(self, kind: Kind) -> bool:
+        """Whether it makes a difference if all attempts suffer."""
+        once = {Kind.KILLED_BEFORE, Kind.KILLED_AFTER, Kind.TIMES_OUT, Kind.ABORTED}
+        return kind not in once | PREEMPTIONS | (ZOMBIES if self.source == "invocation" else set())
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What befalls which call: its first attempt, or all attempts of the SDK or of the state's Retry."""
+
+    call: int
+    kind: Kind
+    lasting: bool = False
+
+    def __str__(self) -> str:
+        return f"call {self.call} {self.kind}{', every attempt' if self.lasting else ''}"
+
+
+class Killed(BaseException):
+    """The function's process is gone: no handler, no answer. (A BaseException passes `except Exception`.)"""
+
+
+class TimedOut(BaseException):
+    """The function did not answer in its time; what it had done stays done."""

@@ -1,0 +1,24 @@
+"""A sweep that cannot fail proves nothing: with a clause of the protocol broken, its invariant must say so."""
+
+import pytest
+
+from tests.faults.controls import CONTROLS, UNREACHABLE, Control
+from tests.faults.invariants import INVARIANTS
+
+
+@pytest.mark.parametrize("control", CONTROLS, ids=str)
+def test_a_broken_clause_is_caught_by_its_invariant(control: Control) -> None:
+    assert control.caught_by.__name__ in control.run(broken=True)
+
+
+@pytest.mark.parametrize("control", CONTROLS, ids=str)
+def test_the_system_as_it_is_passes_the_same_run(control: Control) -> None:
+    assert control.run(broken=False) == set()
+
+
+def test_each_control_has_a_clause_of_its_own_and_an_invariant_that_is_checked() -> None:
+    clauses = [control.clause for control in CONTROLS]
+
+    assert len(set(clauses)) == len(clauses)
+    assert not set(clauses) & set(UNREACHABLE)
+    assert {control.caught_by for control in CONTROLS} <= set(INVARIANTS)

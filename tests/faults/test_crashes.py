@@ -1,0 +1,25 @@
+"""A thinned sweep of crash points and preemptions; `make faults` runs all of it."""
+
+import pytest
+
+from tests.faults.scenarios import SCENARIOS, SMALLEST, Scenario
+from tests.faults.sweep import execute, pairs_of_faults, single_faults
+
+EVERY = 45
+EVERY_PAIR = 120
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=str)
+def test_the_promise_holds_whatever_befalls_a_call(scenario: Scenario) -> None:
+    runs = list(single_faults(scenario))
+    assert len(runs) > EVERY
+
+    for run in runs[len(scenario.name) % EVERY :: EVERY]:
+        result = execute(run)
+        assert result.reached, run
+        assert result.violations == (), run
+
+
+def test_the_promise_holds_under_pairs_of_faults() -> None:
+    for run in list(pairs_of_faults(SMALLEST))[7::EVERY_PAIR]:
+        assert execute(run).violations == (), run
