@@ -1,14 +1,15 @@
 """`make faults`: the full sweep, its figures, and docs/reliability.md.
 
-Exit codes: 0 the promise held in every run, 1 it did not, or a fault point was not reached.
+Exit codes: 0 the promise held in every run and every control was caught, 1 it did not, or a call was not reached.
 """
 
 import argparse
 import os
 import sys
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
+from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
@@ -21,9 +22,11 @@ from tests.simulator.world import ENVIRONMENT
 
 os.environ.update(ENVIRONMENT)  # importing a function checks its settings
 
+from tests.faults import campaign
 from tests.faults.calls import PREEMPTIONS, Kind
+from tests.faults.campaign import CONTROL, INTERLEAVED, PAIRS, SCHEDULE, Result, Task
+from tests.faults.controls import CONTROLS, UNREACHABLE
 from tests.faults.scenarios import SCENARIOS, Scenario
-from tests.faults.sweep import Result, Run, execute_quietly, pairs_of_faults, single_faults
 
 REPORT = Path(__file__).parents[2] / "docs" / "reliability.md"
 HEAD = """\
@@ -37,12 +40,15 @@ are the real ones; moto plays the services. Repeat it with `make faults`, which 
 SHOWN_FAILURES = 20
 CHUNK = 8
 # moto keeps something of every account it has played, and a process gets slower as it grows.
-RUNS_PER_PROCESS = 240
+TASKS_PER_PROCESS = 240
+KINDS = [*map(str, Kind), *PAIRS.values(), INTERLEAVED, SCHEDULE, CONTROL]
+ALL = "all"
+COLUMNS = ("What befalls the calls", "Runs", "Fault points", "Not reached", "Violations", "Second runs of a job")
 
 
 @dataclass
 class Figures:
-    """What the runs of one kind of fault came to."""
+    """What the runs of one kind came to."""
 
     runs: int = 0
     points: set[tuple[str, int]] = field(default_factory=set)
@@ -50,8 +56,46 @@ class Figures:
     violations: int = 0
     second_runs: int = 0
 
+    def add(self, result: Result) -> None:
+        self.runs += result.runs
+        self.points |= result.points
+        self.unreached += not result.reached
+        self.violations += bool(result.violations)
+        self.second_runs += result.second_runs
+
+    def cells(self) -> tuple[str, ...]:
+        numbers = (self.runs, len(self.points), self.unreached, self.violations, self.second_runs)
+        return tuple(f"{number:,}" for number in numbers)
+
 
 def main() -> int:
+    options = parse()
+    console, started = Console(stderr=True), time.monotonic()
+    scenarios = [scenario for scenario in SCENARIOS if options.scenario in scenario.name]
+    with Progress(console=console, transient=True) as progress:
+        bar = progress.add_task("counting calls", total=None)
+        with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):  # the functions print their metrics
+            tasks = list(planned(scenarios, options))[:: options.every]
+        progress.update(bar, total=len(tasks), description="runs")
+        results: list[Result] = []
+        with get_context("spawn").Pool(options.processes, maxtasksperchild=TASKS_PER_PROCESS // CHUNK) as pool:
+            for result in pool.imap_unordered(campaign.perform_quietly, tasks, chunksize=CHUNK):
+                results.append(result)
+                progress.advance(bar)
+                if result.violations and sum(bool(known.violations) for known in results) <= SHOWN_FAILURES:
+                    progress.console.print(f"[red]{result.story}[/red]", *result.violations, sep="\n    ")
+    seconds = time.monotonic() - started
+    figures = figures_of(results)
+    show(figures, seconds)
+    if options.every == 1 and not options.scenario:
+        REPORT.parent.mkdir(exist_ok=True)
+        REPORT.write_text(page(figures, seconds))
+    failed = any(result.violations or not result.reached for result in results)
+    print("the promise does NOT hold" if failed else "the promise holds in every run")
+    return 1 if failed else 0
+
+
+def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=(__doc__ or "").splitlines()[0])
     parser.add_argument(
         "--processes", type=int, default=os.cpu_count(), help="how many runs at a time (default: one per core)"
@@ -60,79 +104,53 @@ def main() -> int:
     parser.add_argument(
         "--scenario", metavar="WORDS", default="", help="only scenarios with these words; writes no page"
     )
+    parser.add_argument("--seeds", type=int, default=300, help="interleaved runs (default 300)")
+    parser.add_argument("--schedules", type=int, default=500, help="drawn schedules (default 500)")
     options = parser.parse_args()
-    console, started = Console(stderr=True), time.monotonic()
-    scenarios = [scenario for scenario in SCENARIOS if options.scenario in scenario.name]
-    if not scenarios:
+    if not any(options.scenario in scenario.name for scenario in SCENARIOS):
         parser.error(f"no scenario has {options.scenario!r} in its name; there are: " + "; ".join(map(str, SCENARIOS)))
-    with Progress(console=console, transient=True) as progress:
-        task = progress.add_task("counting calls", total=None)
-        runs = list(planned(scenarios))[:: options.every]
-        progress.update(task, total=len(runs), description="runs")
-        results: list[Result] = []
-        with get_context("spawn").Pool(options.processes, maxtasksperchild=RUNS_PER_PROCESS // CHUNK) as pool:
-            for result in pool.imap_unordered(execute_quietly, runs, chunksize=CHUNK):
-                results.append(result)
-                progress.advance(task)
-                if result.violations and sum(bool(known.violations) for known in results) <= SHOWN_FAILURES:
-                    progress.console.print(f"[red]{result.run}[/red]", *result.violations, sep="\n    ")
-    seconds = time.monotonic() - started
-    rows = table_rows(results)
-    show(rows, seconds)
-    if options.every == 1 and not options.scenario:
-        REPORT.parent.mkdir(exist_ok=True)
-        REPORT.write_text(page(rows, scenarios, seconds))
-    failed = any(result.violations or not result.reached for result in results)
-    print("the promise does NOT hold" if failed else "the promise holds in every run")
-    return 1 if failed else 0
+    return options
 
 
-def planned(scenarios: list[Scenario]) -> Iterator[Run]:
-    for scenario in scenarios:
-        yield from single_faults(scenario)
-    if SCENARIOS[0] in scenarios:
-        yield from pairs_of_faults()
+def planned(scenarios: list[Scenario], options: argparse.Namespace) -> Iterator[Task]:
+    """The long ones first, so that no core waits for them at the end."""
+    if not options.scenario:
+        yield from campaign.schedules(options.schedules)
+        yield from campaign.controls()
+        yield from campaign.interleavings(options.seeds)
+    yield from campaign.faults(scenarios)
 
 
-def table_rows(results: list[Result]) -> list[tuple[str, Figures]]:
-    figures: dict[str, Figures] = defaultdict(Figures)
+def figures_of(results: list[Result]) -> dict[str, Figures]:
+    found: dict[str, Figures] = defaultdict(Figures)
     for result in results:
-        faults = result.run.faults
-        for name in (str(faults[0].kind) if len(faults) == 1 else f"pairs: {faults[0].kind}", "all"):
-            kind = figures[name]
-            kind.runs += 1
-            kind.points |= {(result.run.scenario.name, fault.call) for fault in faults}
-            kind.unreached += not result.reached
-            kind.violations += bool(result.violations)
-            kind.second_runs += result.second_runs
-    names = [*map(str, Kind), *(f"pairs: {kind}" for kind in Kind), "all"]
-    return [(name, figures[name]) for name in names if name in figures]
+        found[result.kind].add(result)
+        found[ALL].add(result)
+    return {kind: found[kind] for kind in [*KINDS, ALL] if kind in found}
 
 
-def cells(name: str, figures: Figures) -> tuple[str, ...]:
-    numbers = (figures.runs, len(figures.points), figures.unreached, figures.violations, figures.second_runs)
-    return (name, *(f"{number:,}" for number in numbers))
+def show(figures: dict[str, Figures], seconds: float) -> None:
+    console = Console()
+    if not console.is_terminal:
+        console.width = 120
+    table = Table(*COLUMNS, title=f"{figures[ALL].runs:,} runs in {seconds:.0f} s")
+    for kind, of_kind in figures.items():
+        if kind == ALL:
+            table.add_section()
+        table.add_row(kind, *of_kind.cells())
+    console.print(table)
 
 
-COLUMNS = ("What befalls the call", "Runs", "Fault points", "Not reached", "Violations", "Second runs of a job")
-
-
-def show(rows: list[tuple[str, Figures]], seconds: float) -> None:
-    table = Table(*COLUMNS, title=f"{rows[-1][1].runs:,} runs in {seconds:.0f} s" if rows else None)
-    for name, figures in rows:
-        table.add_row(*cells(name, figures))
-    Console().print(table)
-
-
-def page(rows: list[tuple[str, Figures]], scenarios: list[Scenario], seconds: float) -> str:
-    preemptions = sum(figures.runs for name, figures in rows if name in set(map(str, PREEMPTIONS)))
+def page(figures: dict[str, Figures], seconds: float) -> str:
+    preemptions = sum(figures[str(kind)].runs for kind in PREEMPTIONS)
+    caught = Counter(control.caught_by.__name__ for control in CONTROLS)
     lines = [
         HEAD,
-        f"{rows[-1][1].runs:,} runs, {preemptions:,} of them preemptions, in {seconds / 60:.0f} minutes on "
+        f"{figures[ALL].runs:,} runs, {preemptions:,} of them preemptions, in {seconds / 60:.0f} minutes on "
         f"{os.cpu_count()} cores.\n",
         "| " + " | ".join(COLUMNS) + " |",
         "|---" + "|--:" * (len(COLUMNS) - 1) + "|",
-        *("| " + " | ".join(cells(name, figures)) + " |" for name, figures in rows),
+        *("| " + " | ".join((kind, *of_kind.cells())) + " |" for kind, of_kind in figures.items()),
         "",
         "A fault strikes the first attempt of a call and, in another run, every attempt of the SDK or of the state's",
         "`Retry`. Second runs of a job are counted: they occur only where Glue accepts a start more than 60 s after it",
@@ -140,7 +158,20 @@ def page(rows: list[tuple[str, Figures]], scenarios: list[Scenario], seconds: fl
         "",
         "## Scenarios",
         "",
-        *(f"- {scenario}" for scenario in scenarios),
+        *(f"- {scenario}" for scenario in SCENARIOS),
+        "",
+        "## Controls",
+        "",
+        "A sweep that cannot fail proves nothing. Each of these clauses of the protocol was broken, and the invariant",
+        "beside it noticed.",
+        "",
+        "| Clause | Caught by |",
+        "|---|---|",
+        *(f"| {control} | `{control.caught_by.__name__}` |" for control in CONTROLS),
+        "",
+        f"{len(CONTROLS)} controls, {len(caught)} invariants. No run can tell these clauses from their absence:",
+        "",
+        *(f"- {clause}: {reason}" for clause, reason in UNREACHABLE.items()),
         "",
     ]
     return "\n".join(lines)

@@ -3,7 +3,7 @@
 import random
 import threading
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -41,6 +41,7 @@ class Played:
     story: str
     order: tuple[str, ...]
     violations: tuple[str, ...]
+    second_runs: int
 
     def __str__(self) -> str:
         return f"seed {self.seed}: {self.story}"
@@ -240,9 +241,4 @@ def play(seed: int) -> Played:
         with lab.armed():
             turns.play({name: partial(acting, name) for name in acts}, begin)
         lab.settle()
-        return Played(seed, ", ".join(story), tuple(turns.order), tuple(violations(lab)))
-
-
-def runs(seeds: Iterable[int]) -> list[str]:
-    """What is wrong after the runs of these seeds, each with its story; `play(seed)` repeats one."""
-    return [f"{played}: {wrong}" for played in map(play, seeds) for wrong in played.violations]
+        return Played(seed, ", ".join(story), tuple(turns.order), tuple(violations(lab)), lab.second_runs())

@@ -192,6 +192,21 @@ def a_lock_is_given_up_by_its_holder_only(lab: Lab) -> Iterator[str]:
         yield f"{lock} was released by another run"
 
 
+def replaying_all_messages_changes_nothing(lab: Lab) -> Iterator[str]:
+    """Last, since it acts: every event that was not given up on comes once more."""
+    before, runs = lab.items(), lab.runs_by_manifest()
+    for event in lab.seen.messages:
+        if event["messageId"] not in lab.queue.dead:
+            lab.repeat(event)
+    lab.deliver_all()
+    after = lab.items()
+    for key in sorted(before.keys() | after.keys()):
+        if before.get(key) != after.get(key):
+            yield f"{'/'.join(key)} was {before.get(key)} and is {after.get(key)}"
+    if lab.runs_by_manifest() != runs:
+        yield f"the runs of jobs were {runs} and are {lab.runs_by_manifest()}"
+
+
 INVARIANTS: list[Invariant] = [
     each_version_is_in_one_manifest_at_most,
     the_latest_version_of_each_file_is_in_one_manifest_or_waits_for_a_reason,
@@ -209,6 +224,7 @@ INVARIANTS: list[Invariant] = [
     no_file_is_marked_before_its_manifest_is_committed,
     no_lock_outlives_its_lease,
     a_lock_is_given_up_by_its_holder_only,
+    replaying_all_messages_changes_nothing,
 ]
 
 

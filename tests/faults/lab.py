@@ -547,6 +547,10 @@ class Lab(World):
             runs[(run.arguments or {})["--MANIFEST_PATH"]] += 1
         return dict(runs)
 
+    def second_runs(self) -> int:
+        """Runs of jobs beyond the first of each manifest."""
+        return sum(times - 1 for times in self.runs_by_manifest().values())
+
     def _observe(self) -> None:
         items = self.items()
         for key, item in items.items():

@@ -1,16 +1,13 @@
 """The sweep: for every scenario, every call of it and every kind of fault, one run each."""
 
-import os
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import combinations
-from typing import Any
 
-from tests.faults.calls import PREEMPTIONS, ZOMBIES, Call, Fault, Kind
+from tests.faults.calls import ZOMBIES, Call, Fault, Kind
 from tests.faults.invariants import violations
 from tests.faults.lab import Lab
-from tests.faults.scenarios import DAY, MB, SCENARIOS, SMALLEST, Scenario
+from tests.faults.scenarios import DAY, MB, SMALLEST, Scenario
 
 PAIR_KINDS = (Kind.LOST, Kind.KILLED_AFTER)
 
@@ -47,21 +44,18 @@ class Result:
     second_runs: int
 
 
-Double = Callable[[], AbstractContextManager[Any]]
-
-
-def calls_of(scenario: Scenario, edit_definition: Callable[[str], str] = str) -> tuple[Call, ...]:
+def calls_of(scenario: Scenario) -> tuple[Call, ...]:
     """The calls of the scenario when nothing goes wrong."""
-    with Lab(environment=scenario.environment, edit_definition=edit_definition, rival=rival) as lab:
+    with Lab(environment=scenario.environment, rival=rival) as lab:
         scenario.play(lab)
         wrong = violations(lab)
         assert not wrong, f"{scenario} does not even hold without faults: {wrong}"
         return tuple(lab.calls)
 
 
-def single_faults(scenario: Scenario, kinds: Iterator[Kind] | None = None) -> Iterator[Run]:
+def single_faults(scenario: Scenario) -> Iterator[Run]:
     calls = calls_of(scenario)
-    for kind in kinds or Kind:
+    for kind in Kind:
         for call in calls:
             if call.suffers(kind):
                 yield Run(scenario, (Fault(call.number, kind),), calls)
@@ -78,18 +72,12 @@ def pairs_of_faults(scenario: Scenario = SMALLEST) -> Iterator[Run]:
             yield Run(scenario, faults, calls)
 
 
-def all_runs() -> list[Run]:
-    singles = [run for scenario in SCENARIOS for run in single_faults(scenario)]
-    return singles + list(pairs_of_faults())
-
-
-def execute(run: Run, edit_definition: Callable[[str], str] = str, double: Double = nullcontext) -> Result:
+def execute(run: Run) -> Result:
     """Play the scenario under the faults, let the world go on, and look."""
-    lab = Lab(environment=run.scenario.environment, edit_definition=edit_definition, faults=run.faults, rival=rival)
-    with lab, double():
+    with Lab(environment=run.scenario.environment, faults=run.faults, rival=rival) as lab:
         run.scenario.play(lab)
         wrong = violations(lab)
-        second_runs = sum(times - 1 for times in lab.runs_by_manifest().values())
+        second_runs = lab.second_runs()
     if run.may_run_twice:
         wrong = [text for text in wrong if not text.startswith("no_manifest_starts_a_second_run")]
     # The second fault of a pair may hit a call that is not made any more after the first.
@@ -97,20 +85,8 @@ def execute(run: Run, edit_definition: Callable[[str], str] = str, double: Doubl
     return Result(run, reached, tuple(wrong), second_runs)
 
 
-def execute_quietly(run: Run) -> Result:
-    """For the processes of a pool: functions print their metrics, which nobody reads here."""
-    with open(os.devnull, "w") as nowhere:  # noqa: PTH123
-        os.dup2(nowhere.fileno(), 1)
-    result = execute(run)
-    return replace(result, run=run)
-
-
 def rival(lab: Lab) -> None:
     """Another execution for the same date, from its event to its end; then everything is delivered once more."""
     lab.arrive(f"rival/{DAY}-rival.ndjson", 15 * MB)
     lab.deliver_all()
     lab.execute({"sweep": True})
-
-
-def is_preemption(run: Run) -> bool:
-    return any(fault.kind in PREEMPTIONS for fault in run.faults)
