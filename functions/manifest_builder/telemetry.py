@@ -1,5 +1,6 @@
 """Logs and metrics, the same for every box: one JSON line per event, metrics in CloudWatch's embedded format."""
 
+import logging
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
@@ -11,6 +12,9 @@ from manifest_builder.settings import settings
 
 logger = Logger()
 metrics = Metrics()
+# Lambda gives the root logger the function's level. At DEBUG the SDK logs its requests, session token and all.
+for _library in ("botocore", "boto3", "s3transfer", "urllib3"):
+    logging.getLogger(_library).setLevel(logging.INFO)
 
 Handler = Callable[[dict[str, Any], Any], dict[str, Any]]
 

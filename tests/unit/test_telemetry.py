@@ -1,5 +1,6 @@
 """What every line of the log says, what the levels hide, and metrics that survive a failure."""
 
+import logging
 from typing import Any
 
 import pytest
@@ -105,6 +106,19 @@ def test_at_the_level_of_production_a_file_on_its_way_is_silent(account: Account
     a_file_goes_through(FILE_EVENT)
 
     assert log.lines == []
+
+
+@pytest.mark.parametrize(
+    "library", ["botocore.endpoint", "boto3.resources", "s3transfer.tasks", "urllib3.connectionpool"]
+)
+def test_the_sdk_does_not_log_its_requests_and_credentials(library: str) -> None:
+    root = logging.getLogger()
+    level = root.level
+    root.setLevel("DEBUG")  # as Lambda's runtime does for a function whose level is DEBUG
+    try:
+        assert not logging.getLogger(library).isEnabledFor(logging.DEBUG)
+    finally:
+        root.setLevel(level)
 
 
 def test_a_box_without_a_run_in_its_event_can_be_called(log: LogLines) -> None:
