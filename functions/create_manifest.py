@@ -133,6 +133,16 @@ def find_job_run(manifest: ManifestRecord) -> str | None:
 
     GetJobRuns gives the newest runs first, so the search ends at the manifest's creation.
     """
+    try:
+        return _search_job_runs(manifest)
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "EntityNotFoundException":
+            raise
+        # The job does not exist yet, so it has no runs. The start that follows says so, once a minute.
+        return None
+
+
+def _search_job_runs(manifest: ManifestRecord) -> str | None:
     earliest = clock.from_text(manifest.created_at) - CLOCK_SKEW
     for page in aws.glue().get_paginator("get_job_runs").paginate(JobName=settings().glue_job_name):
         for run in page["JobRuns"]:

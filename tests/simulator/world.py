@@ -161,9 +161,7 @@ class World:
             self.s3.create_bucket(Bucket=bucket)
         iam = _client("iam")
         role = iam.create_role(RoleName="role", AssumeRolePolicyDocument="{}")["Role"]["Arn"]
-        self.glue.create_job(
-            Name=GLUE_JOB, Role=role, Command={"Name": "glueetl"}, ExecutionProperty={"MaxConcurrentRuns": 1000}
-        )
+        self.create_job()
         arns = {f"{state}FunctionArn": _function_arn(state) for state in FUNCTIONS}
         self.machine = self.sfn.create_state_machine(
             name="manifest-builder",
@@ -180,6 +178,11 @@ class World:
                 )
             ),
         )["stateMachineArn"]
+
+    def create_job(self) -> None:
+        self.glue.create_job(
+            Name=GLUE_JOB, Role="role", Command={"Name": "glueetl"}, ExecutionProperty={"MaxConcurrentRuns": 1000}
+        )
 
     # What happens in it
 

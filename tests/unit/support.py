@@ -17,7 +17,6 @@ from manifest_builder.files import FileVersion
 from manifest_builder.manifests import ManifestRecord
 from tests.simulator.template import table_schema
 from tests.simulator.world import (
-    GLUE_JOB,
     INPUT_BUCKET,
     MANIFEST_BUCKET,
     QUARANTINE_BUCKET,
@@ -58,12 +57,7 @@ class Account(World):
         self.dynamodb.create_table(TableName=TRACKING_TABLE, **table_schema())
         for bucket in (INPUT_BUCKET, MANIFEST_BUCKET, QUARANTINE_BUCKET):
             self.s3.create_bucket(Bucket=bucket)
-        self.glue.create_job(
-            Name=GLUE_JOB,
-            Role="role",
-            Command={"Name": "glueetl"},
-            ExecutionProperty={"MaxConcurrentRuns": 1000},
-        )
+        self.create_job()
 
     def moment(self, **ahead: float) -> str:
         """The clock's time, or one `ahead` of it, as the table holds it."""

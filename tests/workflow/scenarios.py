@@ -9,7 +9,7 @@ from moto.glue.exceptions import ConcurrentRunsExceededException, GlueClientErro
 
 from manifest_builder import tracking
 from manifest_builder.files import FileVersion
-from tests.simulator.world import INPUT_BUCKET, TRACKING_TABLE, Execution, Function, World, message
+from tests.simulator.world import GLUE_JOB, INPUT_BUCKET, TRACKING_TABLE, Execution, Function, World, message
 
 MB = 1024**2
 DAY = "2025-12-23"
@@ -126,6 +126,19 @@ def answer_lost(start: Callable[[], str]) -> str:
 
 def start_lost(start: Callable[[], str]) -> str:
     raise GlueClientError("InternalServiceException", "nobody knows whether it started")
+
+
+def without_the_job(act: Callable[[World], Execution]) -> Callable[[World], Execution]:
+    """Somebody has deployed the stack before the job that it names."""
+
+    def act_without(world: World) -> Execution:
+        world.glue.delete_job(JobName=GLUE_JOB)
+        try:
+            return act(world)
+        finally:
+            world.create_job()
+
+    return act_without
 
 
 def after(act: Callable[[World], Execution], **duration: float) -> Callable[[World], Execution]:
@@ -349,6 +362,27 @@ SCENARIOS = [
         [3],
         open_manifests=1,
         job_runs=0,
+    ),
+    Scenario(
+        "the Glue job does not exist yet: one execution a minute fails, and none for files that have nothing to start",
+        [
+            Step(
+                without_the_job(deliver(3)),
+                states(START, times(3, TRACK), MARK, "IsJobStarted StartGlueJob", RELEASE, RED),
+                "FAILED",
+                "ManifestFailed",
+            ),
+            Step(
+                without_the_job(after(deliver(1, folder="b"), seconds=61)),
+                states(START, TRACK, MARK, "IsJobStarted StartGlueJob", RELEASE, RED),
+                "FAILED",
+                "ManifestFailed",
+            ),
+            Step(without_the_job(deliver(1, folder="c")), states(START, TRACK, NO, GREEN)),
+            Step(after(World.sweep, minutes=15), states(SWEEP, BUILD, NO, GREEN)),
+        ],
+        {"manifested": 3, "pending": 2},
+        [3],
     ),
     Scenario(
         "AcquireLock's answer lost: the lock is released by its run",
