@@ -53,21 +53,29 @@ def _read_notification(message_id: str, document: dict[str, Any], contents: Cont
     for number, record in enumerate(S3Event(document)["Records"], start=1):
         if not isinstance(record, dict) or record.get("eventSource") != "aws:s3":
             contents.problems.append(f"record {number} is not an S3 record")
-        elif not _names_a_new_object(record.get("eventName")):
+        elif not _is_name(record.get("eventName")):
+            contents.problems.append(f"record {number} does not say what happened")
+        elif not _names_a_new_object(record["eventName"]):
             contents.ignored += 1
         else:
             _collect(contents, f"record {number}", _from_notification, message_id, S3EventRecord(record))
 
 
 def _read_eventbridge(message_id: str, document: dict[str, Any], contents: Contents) -> None:
-    if document.get("detail-type") != "Object Created":
+    if not _is_name(document.get("detail-type")):
+        contents.problems.append("the event does not say what happened")
+    elif document["detail-type"] != "Object Created":
         contents.ignored += 1
     else:
         _collect(contents, "the event", _from_eventbridge, message_id, S3EventBridgeNotificationEvent(document))
 
 
-def _names_a_new_object(event_name: object) -> bool:
-    return isinstance(event_name, str) and event_name.removeprefix("s3:").startswith("ObjectCreated:")
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and bool(value)
+
+
+def _names_a_new_object(event_name: str) -> bool:
+    return event_name.removeprefix("s3:").startswith("ObjectCreated:")
 
 
 def _collect(contents: Contents, where: str, read: Any, message_id: str, record: Any) -> None:

@@ -267,6 +267,19 @@ def test_an_eventbridge_event_with_a_missing_field_is_rejected(part: str, missin
     assert len(contents.problems) == 1
 
 
+@pytest.mark.parametrize("name", [None, "", 7, ["ObjectCreated:Put"]])
+def test_an_event_that_does_not_say_what_happened_is_rejected(name: object) -> None:
+    notification, eventbridge = event("s3_put.json"), event("eventbridge_object_created.json")
+    notification["Records"][0]["eventName"] = name
+    eventbridge["detail-type"] = name
+
+    for document in (notification, eventbridge):
+        contents = read_message("message-1", json.dumps(document))
+
+        assert (contents.files, contents.ignored) == ([], 0)
+        assert [problem.endswith("does not say what happened") for problem in contents.problems] == [True]
+
+
 @pytest.mark.parametrize("record", [None, 17, "text", [], [1], {}, {"eventSource": "aws:ses"}, {"eventName": "x"}])
 def test_a_record_that_is_not_of_s3_is_rejected(record: object) -> None:
     contents = read_message("message-1", json.dumps({"Records": [record]}))
