@@ -13,6 +13,8 @@ MAX_KEY_BYTES = 1024
 # The lookahead finds dates that overlap an impossible one.
 _DATE = re.compile(r"(?=([0-9]{4}-[0-9]{2}-[0-9]{2}))")
 
+_DISAMBIGUATED = re.compile(r"#[0-9a-f]{16}$")
+
 
 @dataclass(frozen=True, slots=True)
 class FileVersion:
@@ -55,9 +57,14 @@ def date_in_key(key: str) -> str | None:
 
 def disambiguated_name(file: FileVersion) -> str:
     """The sort key of a file whose basename another folder's file has taken: `<basename>#<hash of file_path>`."""
-    suffix = "#" + hashlib.sha256(file.file_path.encode()).hexdigest()[:12]
+    suffix = "#" + hashlib.sha256(file.file_path.encode()).hexdigest()[:16]
     room = MAX_KEY_BYTES - len(suffix)
     return file.base_name.encode()[:room].decode(errors="ignore") + suffix
+
+
+def looks_disambiguated(name: str) -> bool:
+    """Whether a basename has the form of another file's disambiguated name, and so might take its sort key."""
+    return _DISAMBIGUATED.search(name) is not None
 
 
 def is_newer(sequencer: str, than: str) -> bool:

@@ -162,7 +162,9 @@ def _relation(file: FileVersion, row: dict[str, Any]) -> Literal["duplicate", "s
 
 def _candidate_names(file: FileVersion) -> list[str]:
     disambiguated = files.disambiguated_name(file)
-    return [file.base_name, disambiguated] if file.base_name else [disambiguated]
+    if not file.base_name or files.looks_disambiguated(file.base_name):
+        return [disambiguated]
+    return [file.base_name, disambiguated]
 
 
 def _megabytes(size_bytes: int) -> Decimal:

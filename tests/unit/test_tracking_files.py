@@ -3,11 +3,12 @@
 import itertools
 from decimal import Decimal
 from typing import Any
+from unittest import mock
 
 import pytest
 
 import track_file
-from manifest_builder import aws, tracking
+from manifest_builder import aws, files, tracking
 from manifest_builder.errors import RowContended
 from manifest_builder.files import FileVersion, disambiguated_name
 from tests.simulator.world import TRACKING_TABLE
@@ -117,13 +118,22 @@ def test_a_key_that_ends_in_a_slash_but_has_bytes_has_a_sort_key_too(account: Ac
     assert account.row(file)["file_name"] == disambiguated_name(file)
 
 
-def test_a_file_whose_two_sort_keys_belong_to_others_is_reported(account: Account) -> None:
+def test_a_file_named_like_another_ones_sort_key_does_not_take_it(account: Account) -> None:
     file = a_file("y/a.ndjson")
     for taken in ("a.ndjson", disambiguated_name(file)):
         outcome_of(a_file(f"x/{taken}"))
 
-    with pytest.raises(RowContended, match="both of its sort keys belong to other files"):
-        outcome_of(file)
+    assert outcome_of(file) == "tracked"
+    assert len(account.files()) == 3
+
+
+def test_a_file_whose_two_sort_keys_belong_to_others_is_reported(account: Account) -> None:
+    with mock.patch.object(files, "disambiguated_name", return_value="the same hash"):
+        for key in ("x/a.ndjson", "y/a.ndjson"):
+            outcome_of(a_file(key))
+
+        with pytest.raises(RowContended, match="both of its sort keys belong to other files"):
+            outcome_of(a_file("z/a.ndjson"))
 
 
 # Redelivery, newer and older versions
