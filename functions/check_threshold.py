@@ -15,7 +15,7 @@ LATEST_START_SECONDS = 45
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
     """Asked for every date, even if all its files were duplicates: redelivery is how an abandoned build is found.
 
-    in:  {"run_id", "date_prefix", "flush", "batch_index", "started_at"}
+    in:  {"run_id", "date_prefix", "flush_before", "batch_index", "started_at"}
     out: {"build": bool, "reason": "resume" | "batch" | "below" | "late", "batch_index": n, "jobs_waiting": n}
     `batch_index` counts the batches that this execution has decided to cut for the date.
     """
@@ -28,7 +28,7 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
         event["date_prefix"],
         settings().max_batch_bytes,
         date_started=batch_index > 0,
-        flush=event["flush"],
+        flush_before=event["flush_before"],
         at=now,
     )
     reason = "resume" if next_step.manifest else "batch" if next_step.batch else "below"

@@ -38,7 +38,7 @@ NOTHING_TO_BUILD = {
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
     """The state carries a reference to the manifest, never its files.
 
-    in:  {"run_id", "date_prefix", "flush", "batch_index", "token"}
+    in:  {"run_id", "date_prefix", "flush_before", "batch_index", "token"}
     out: {"needed": bool, "record": {"date_prefix", "file_name"}, "manifest_path": s3 URI, "manifest_bucket", "cut",
           "file_count", "file_size_bytes", "created_at", "marked": are its rows known to be marked,
           "stale_starter", "stale_attempted_at": the attempt that was given up, "run_found": bool,
@@ -49,7 +49,7 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
         event["date_prefix"],
         settings().max_batch_bytes,
         date_started=batch_index > 1,
-        flush=event["flush"],
+        flush_before=event["flush_before"],
         at=clock.now(),
     )
     if next_step.manifest:

@@ -2,9 +2,10 @@
 
 import uuid
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
-from manifest_builder import clock, manifests, tracking
+from manifest_builder import batching, clock, manifests, tracking
 from manifest_builder.settings import settings
 from manifest_builder.telemetry import box, count_bytes, gauge_seconds, logger
 
@@ -16,6 +17,7 @@ DATES_PER_SWEEP = 20
 class DateBacklog:
     """Unfinished work of a date. Times are text as in `clock`."""
 
+    pending_files: int = 0
     pending_bytes: int = 0
     oldest_file: str | None = None
     oldest_open_manifest: str | None = None
@@ -30,22 +32,25 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
     """Dates with an open manifest, an overdue threshold, or a file older than the flush age.
 
     in:  {"sweep": true}
-    out: the shape of ParseEvent's output, with no files
+    out: the shape of ParseEvent's output, with no files; "flush_before" is set for a date with a file that old
     """
     # An asynchronous Express execution may be restarted under the same name: the run gets an id of its own.
     run_id = str(uuid.uuid4())
     logger.append_keys(run_id=run_id)
     backlogs = read_backlogs()
     now = clock.now()
-    flush_after_seconds = settings().flush_after_minutes * 60
+    flush_before = clock.to_text(now - timedelta(minutes=settings().flush_after_minutes))
+
+    def is_full(backlog: DateBacklog) -> bool:
+        return backlog.pending_bytes >= settings().max_batch_bytes or backlog.pending_files >= batching.MAX_BATCH_FILES
 
     def is_overdue(backlog: DateBacklog) -> bool:
-        return backlog.oldest_file is not None and clock.age_seconds(backlog.oldest_file, now) >= flush_after_seconds
+        return backlog.oldest_file is not None and backlog.oldest_file <= flush_before
 
     stalled = {
         date_prefix: backlog
         for date_prefix, backlog in backlogs.items()
-        if backlog.oldest_open_manifest or backlog.pending_bytes >= settings().max_batch_bytes or is_overdue(backlog)
+        if backlog.oldest_open_manifest or is_full(backlog) or is_overdue(backlog)
     }
     chosen = sorted(stalled, key=lambda date_prefix: stalled[date_prefix].oldest)[:DATES_PER_SWEEP]
     oldest_files = [backlog.oldest_file for backlog in backlogs.values() if backlog.oldest_file]
@@ -55,7 +60,11 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
     return {
         "run_id": run_id,
         "dates": [
-            {"date_prefix": date_prefix, "files": [], "flush": is_overdue(stalled[date_prefix])}
+            {
+                "date_prefix": date_prefix,
+                "files": [],
+                "flush_before": flush_before if is_overdue(stalled[date_prefix]) else None,
+            }
             for date_prefix in chosen
         ],
         "rejected": [],
@@ -73,5 +82,6 @@ def read_backlogs() -> dict[str, DateBacklog]:
             backlog.oldest_open_manifest = min(since, backlog.oldest_open_manifest or since)
         else:
             backlog.oldest_file = min(since, backlog.oldest_file or since)
+            backlog.pending_files += 1
             backlog.pending_bytes += int(row["file_size_bytes"])
     return backlogs

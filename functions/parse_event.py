@@ -15,8 +15,8 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
     """Read every message; one that cannot be read is rejected alone.
 
     in:  {"messages": [{"messageId", "body"}]}
-    out: {"run_id", "dates": [{"date_prefix", "files": [...], "flush": false}], "rejected": [{"messageId", "reason"}],
-          "ignored": n}
+    out: {"run_id", "dates": [{"date_prefix", "files": [...], "flush_before": null}],
+          "rejected": [{"messageId", "reason"}], "ignored": n}
     """
     run_id = str(uuid.uuid4())
     logger.append_keys(run_id=run_id)
@@ -33,7 +33,7 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
             rejected.append({"messageId": message["messageId"], "reason": reason})
             logger.error("message rejected", extra={"message_id": message["messageId"], "reason": reason})
     dates = [
-        {"date_prefix": date_prefix, "files": files, "flush": False}
+        {"date_prefix": date_prefix, "files": files, "flush_before": None}
         for date_prefix, files in sorted(files_by_date.items())
     ]
     return {"run_id": run_id, "dates": dates, "rejected": rejected, "ignored": ignored}

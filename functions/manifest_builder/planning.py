@@ -21,7 +21,7 @@ class Plan:
         return self.manifest is not None or bool(self.batch)
 
 
-def plan(date_prefix: str, max_bytes: int, *, date_started: bool, flush: bool, at: datetime) -> Plan:
+def plan(date_prefix: str, max_bytes: int, *, date_started: bool, flush_before: str | None, at: datetime) -> Plan:
     """The next step for a date; nothing is cut while a manifest may be resumed."""
     open_manifests = tracking.open_manifests(date_prefix)
     manifest = oldest_resumable(open_manifests, at)
@@ -29,5 +29,5 @@ def plan(date_prefix: str, max_bytes: int, *, date_started: bool, flush: bool, a
     batch: list[PendingFile] = []
     if manifest is None:
         pending = tracking.pending_files(date_prefix)
-        batch = next_batch(pending, max_bytes, date_started=date_started, flush=flush)
+        batch = next_batch(pending, max_bytes, date_started=date_started, flush_before=flush_before)
     return Plan(manifest, batch, waiting)

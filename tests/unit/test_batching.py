@@ -6,7 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from manifest_builder.batching import PendingFile, next_batch
+from manifest_builder.batching import MAX_BATCH_FILES, PendingFile, next_batch
+from manifest_builder.settings import read_settings
+from tests.simulator.world import ENVIRONMENT
+
+ALWAYS = "9"
+"""A moment after the arrival of every file here."""
 
 
 def pending(*sizes: int) -> list[PendingFile]:
@@ -35,11 +40,11 @@ def batches_of_the_specification(sizes: list[int], max_size: int) -> list[list[i
     return batches
 
 
-def batches_one_by_one(sizes: list[int], max_bytes: int, *, flush: bool = False) -> list[list[int]]:
+def batches_one_by_one(sizes: list[int], max_bytes: int, *, flush_before: str | None = None) -> list[list[int]]:
     """What the rounds of one execution cut: the first as on a date that has to start, the others as on one that has."""
     rest = pending(*sizes)
     batches: list[list[int]] = []
-    while batch := next_batch(iter(rest), max_bytes, date_started=bool(batches), flush=flush):
+    while batch := next_batch(iter(rest), max_bytes, date_started=bool(batches), flush_before=flush_before):
         assert batch == rest[: len(batch)], "in order of arrival, none left out"
         rest = rest[len(batch) :]
         batches.append(sizes_of(batch))
@@ -57,15 +62,17 @@ def test_the_rounds_of_an_execution_cut_the_batches_of_the_specification(sizes: 
     assert batches_one_by_one(sizes, max_bytes) == expected
 
 
-@given(backlogs, limits, st.booleans())
-def test_no_batch_exceeds_the_limit_unless_a_single_file_does(sizes: list[int], max_bytes: int, flush: bool) -> None:
-    for batch in batches_one_by_one(sizes, max_bytes, flush=flush):
+@given(backlogs, limits, st.sampled_from([None, ALWAYS]))
+def test_no_batch_exceeds_the_limit_unless_a_single_file_does(
+    sizes: list[int], max_bytes: int, flush_before: str | None
+) -> None:
+    for batch in batches_one_by_one(sizes, max_bytes, flush_before=flush_before):
         assert sum(batch) <= max_bytes or len(batch) == 1
 
 
 @given(backlogs, limits)
 def test_a_flush_leaves_nothing(sizes: list[int], max_bytes: int) -> None:
-    assert [size for batch in batches_one_by_one(sizes, max_bytes, flush=True) for size in batch] == sizes
+    assert [size for batch in batches_one_by_one(sizes, max_bytes, flush_before=ALWAYS) for size in batch] == sizes
 
 
 @pytest.mark.parametrize(
@@ -85,29 +92,47 @@ def test_a_flush_leaves_nothing(sizes: list[int], max_bytes: int) -> None:
     ],
 )
 def test_a_date_starts_when_its_total_reaches_the_limit_inclusive(sizes: list[int], batch: list[int]) -> None:
-    assert sizes_of(next_batch(pending(*sizes), 100, date_started=False, flush=False)) == batch
+    assert sizes_of(next_batch(pending(*sizes), 100, date_started=False, flush_before=None)) == batch
 
 
 @pytest.mark.parametrize(
     ("sizes", "batch"), [([], []), ([49], []), ([50], [50]), ([20, 30], [20, 30]), ([20, 29], []), ([99], [99])]
 )
 def test_a_rest_is_kept_from_half_full_on_once_the_date_has_started(sizes: list[int], batch: list[int]) -> None:
-    assert sizes_of(next_batch(pending(*sizes), 100, date_started=True, flush=False)) == batch
+    assert sizes_of(next_batch(pending(*sizes), 100, date_started=True, flush_before=None)) == batch
 
 
 def test_half_of_an_odd_limit_is_not_rounded_down() -> None:
-    assert next_batch(pending(50), 101, date_started=True, flush=False) == []
-    assert next_batch(pending(51), 101, date_started=True, flush=False) != []
+    assert next_batch(pending(50), 101, date_started=True, flush_before=None) == []
+    assert next_batch(pending(51), 101, date_started=True, flush_before=None) != []
 
 
 @pytest.mark.parametrize("date_started", [False, True])
 def test_a_flush_takes_any_rest_but_not_nothing(date_started: bool) -> None:
-    assert sizes_of(next_batch(pending(1), 100, date_started=date_started, flush=True)) == [1]
-    assert next_batch([], 100, date_started=date_started, flush=True) == []
+    assert sizes_of(next_batch(pending(1), 100, date_started=date_started, flush_before=ALWAYS)) == [1]
+    assert next_batch([], 100, date_started=date_started, flush_before=ALWAYS) == []
+
+
+@pytest.mark.parametrize(("flush_before", "batch"), [("000000000", [1, 2]), ("", [])])
+def test_a_flush_takes_a_rest_whose_first_file_has_waited_since_then(flush_before: str, batch: list[int]) -> None:
+    assert sizes_of(next_batch(pending(1, 2), 100, date_started=False, flush_before=flush_before)) == batch
+
+
+def test_a_manifest_names_as_many_files_as_can_be_read_and_marked_in_time() -> None:
+    rest = pending(*[1] * (MAX_BATCH_FILES + 1))
+
+    assert len(next_batch(rest, 10**9, date_started=False, flush_before=None)) == MAX_BATCH_FILES
+    assert next_batch(rest[2:], 10**9, date_started=False, flush_before=None) == []
+
+
+def test_the_smallest_files_of_the_specification_reach_its_size_before_they_reach_the_number() -> None:
+    settings = read_settings(ENVIRONMENT)
+
+    assert settings.max_batch_bytes / settings.min_file_bytes < MAX_BATCH_FILES
 
 
 def test_a_flush_does_not_make_a_batch_larger_than_the_limit() -> None:
-    assert sizes_of(next_batch(pending(60, 40, 7), 100, date_started=False, flush=True)) == [60, 40]
+    assert sizes_of(next_batch(pending(60, 40, 7), 100, date_started=False, flush_before=ALWAYS)) == [60, 40]
 
 
 @pytest.mark.parametrize(
@@ -129,6 +154,6 @@ def test_no_more_is_read_than_it_takes_to_be_certain(sizes: list[int], read: int
             count += 1
             yield file
 
-    next_batch(rows(), 100, date_started=False, flush=False)
+    next_batch(rows(), 100, date_started=False, flush_before=None)
 
     assert count == read

@@ -11,12 +11,12 @@ from tests.unit.support import DATE, Account, LogLines, a_manifest, commit, trac
 MAX = 751_619_276
 
 
-def check(account: Account, *, batch_index: int = 0, flush: bool = False, age: float = 0) -> dict[str, Any]:
+def check(account: Account, *, batch_index: int = 0, flush_before: str | None = None, age: float = 0) -> dict[str, Any]:
     return check_threshold.handler(
         {
             "run_id": "run-1",
             "date_prefix": DATE,
-            "flush": flush,
+            "flush_before": flush_before,
             "batch_index": batch_index,
             "started_at": account.moment(seconds=-age),
         },
@@ -63,10 +63,16 @@ def test_each_batch_raises_the_index(account: Account) -> None:
 
 
 def test_a_flush_builds_any_rest_but_not_nothing(account: Account) -> None:
-    assert check(account, flush=True)["build"] is False
+    assert check(account, flush_before=account.moment())["build"] is False
     track(1)
 
-    assert check(account, flush=True)["reason"] == "batch"
+    assert check(account, flush_before=account.moment())["reason"] == "batch"
+
+
+def test_a_flush_leaves_a_rest_alone_that_has_just_arrived(account: Account) -> None:
+    track(1)
+
+    assert check(account, flush_before=account.moment(microseconds=-1))["build"] is False
 
 
 def test_files_of_other_dates_do_not_count(account: Account) -> None:
@@ -130,7 +136,7 @@ def test_a_late_answer_keeps_the_index_and_has_every_field(account: Account) -> 
 
 
 def test_the_start_time_is_read_as_step_functions_writes_it(account: Account) -> None:
-    event = {"run_id": "r", "date_prefix": DATE, "flush": False, "batch_index": 0}
+    event = {"run_id": "r", "date_prefix": DATE, "flush_before": None, "batch_index": 0}
 
     late = check_threshold.handler(event | {"started_at": "2025-12-23T11:59:14.123Z"}, None)
     in_time = check_threshold.handler(event | {"started_at": "2025-12-23T11:59:16Z"}, None)

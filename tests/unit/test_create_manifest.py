@@ -41,8 +41,14 @@ def token(account: Account) -> str:
     return "token-1"
 
 
-def create(token: str, batch_index: int = 1, *, flush: bool = False) -> dict[str, Any]:
-    event = {"run_id": "run-1", "date_prefix": DATE, "flush": flush, "batch_index": batch_index, "token": token}
+def create(token: str, batch_index: int = 1, *, flush_before: str | None = None) -> dict[str, Any]:
+    event = {
+        "run_id": "run-1",
+        "date_prefix": DATE,
+        "flush_before": flush_before,
+        "batch_index": batch_index,
+        "token": token,
+    }
     return create_manifest.handler(event, None)
 
 
@@ -120,7 +126,7 @@ def test_below_the_threshold_nothing_is_cut_unless_the_date_has_started_or_is_fl
 def test_a_flush_cuts_any_rest(account: Account, token: str) -> None:
     track(1)
 
-    assert create(token, flush=True)["file_count"] == 1
+    assert create(token, flush_before=account.moment())["file_count"] == 1
 
 
 def test_a_round_that_only_resumes_still_numbers_its_manifest_from_one(account: Account, token: str) -> None:

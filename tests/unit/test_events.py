@@ -424,7 +424,7 @@ def test_files_are_grouped_by_date_whatever_message_they_came_in() -> None:
     answer = parse_event.handler(messages("s3_several_records.json", "s3_versioned.json"), None)
 
     assert [date["date_prefix"] for date in answer["dates"]] == ["2025-12-23", "2025-12-24", "2025-12-25"]
-    assert [date["flush"] for date in answer["dates"]] == [False, False, False]
+    assert [date["flush_before"] for date in answer["dates"]] == [None, None, None]
     first = answer["dates"][0]["files"]
     assert [(file["message_id"], file["key"]) for file in first] == [
         ("s3_several_records.json", "folder1/2025-12-23-file001.ndjson"),

@@ -3,11 +3,12 @@
 from collections.abc import Callable
 from datetime import date, timedelta
 from typing import Any
+from unittest import mock
 
 import pytest
 
 import find_stalled_dates
-from manifest_builder import aws, tracking
+from manifest_builder import aws, batching, tracking
 from tests.unit.support import DATE, Account, LogLines, a_file, a_manifest, commit, track
 
 MAX = 751_619_276
@@ -22,6 +23,10 @@ def sweep() -> list[dict[str, Any]]:
 
 def dates_of_sweep() -> list[str]:
     return [found["date_prefix"] for found in sweep()]
+
+
+def found_date(flush_before: str | None) -> dict[str, Any]:
+    return {"date_prefix": DATE, "files": [], "flush_before": flush_before}
 
 
 def days(number: int) -> list[str]:
@@ -46,27 +51,35 @@ def test_a_date_whose_oldest_file_has_reached_the_flush_age_is_flushed(
     account.wait(seconds=waited)
     tracking.track_file(DATE, a_file("in/young.ndjson", 1))
 
-    assert sweep() == ([{"date_prefix": DATE, "files": [], "flush": True}] if found else [])
+    assert sweep() == ([found_date(account.moment(seconds=-DAY))] if found else [])
 
 
 def test_the_flush_age_follows_the_setting(environment: Callable[..., None], account: Account) -> None:
     environment(FLUSH_AFTER_MINUTES="0")
     track(1)
 
-    assert sweep() == [{"date_prefix": DATE, "files": [], "flush": True}]
+    assert sweep() == [found_date(account.moment())]
 
 
 @pytest.mark.parametrize(("size", "found"), [(MAX - 1, False), (MAX, True)])
 def test_a_date_that_has_gathered_its_limit_is_found_and_not_flushed(account: Account, size: int, found: bool) -> None:
     track(size - 10, 10)
 
-    assert sweep() == ([{"date_prefix": DATE, "files": [], "flush": False}] if found else [])
+    assert sweep() == ([found_date(None)] if found else [])
+
+
+def test_a_date_that_has_gathered_as_many_files_as_a_manifest_may_name_is_found(account: Account) -> None:
+    with mock.patch.object(batching, "MAX_BATCH_FILES", 3):
+        track(1, 1)
+        assert sweep() == []
+        tracking.track_file(DATE, a_file("in/third.ndjson", 1))
+        assert sweep() == [found_date(None)]
 
 
 def test_a_date_with_an_open_manifest_is_found_and_not_flushed(account: Account) -> None:
     commit(a_manifest())
 
-    assert sweep() == [{"date_prefix": DATE, "files": [], "flush": False}]
+    assert sweep() == [found_date(None)]
 
 
 def test_a_date_with_an_open_manifest_and_old_files_is_found_once_and_flushed(account: Account) -> None:
@@ -74,7 +87,7 @@ def test_a_date_with_an_open_manifest_and_old_files_is_found_once_and_flushed(ac
     commit(a_manifest())
     account.wait(seconds=DAY)
 
-    assert sweep() == [{"date_prefix": DATE, "files": [], "flush": True}]
+    assert sweep() == [found_date(account.moment(seconds=-DAY))]
 
 
 def test_manifested_quarantined_and_locked_is_no_unfinished_work(account: Account) -> None:
