@@ -20,21 +20,21 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
     `batch_index` counts the batches that this execution has decided to cut for the date.
     """
     batch_index: int = event["batch_index"]
-    now = clock.now()
-    if clock.age_seconds(event["started_at"], now) > LATEST_START_SECONDS:
-        logger.info("too late for another round: the next execution continues")
-        return {"build": False, "reason": "late", "batch_index": batch_index, "jobs_waiting": 0}
     next_step = plan(
         event["date_prefix"],
         settings().max_batch_bytes,
         date_started=batch_index > 0,
         flush_before=event["flush_before"],
-        at=now,
+        at=clock.now(),
     )
     reason = "resume" if next_step.manifest else "batch" if next_step.batch else "below"
+    # Asked last: reading a long backlog takes its time too.
+    if clock.age_seconds(event["started_at"], clock.now()) > LATEST_START_SECONDS:
+        reason = "late"
+        logger.info("too late for another round: the next execution continues")
     logger.debug("threshold %s", reason, extra={"reason": reason, "jobs_waiting": next_step.waiting})
     return {
-        "build": next_step.is_needed,
+        "build": reason in ("resume", "batch"),
         "reason": reason,
         "batch_index": batch_index + (reason == "batch"),
         "jobs_waiting": next_step.waiting,

@@ -11,6 +11,7 @@ from manifest_builder.telemetry import box, count_bytes, gauge_seconds, logger
 
 # Oldest first; the next sweep takes the rest.
 DATES_PER_SWEEP = 20
+SEARCH_TIME = timedelta(seconds=30)
 
 
 @dataclass(slots=True)
@@ -37,8 +38,12 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
     # An asynchronous Express execution may be restarted under the same name: the run gets an id of its own.
     run_id = str(uuid.uuid4())
     logger.append_keys(run_id=run_id)
+    started = clock.now()
     backlogs = read_backlogs()
     now = clock.now()
+    if now - started > SEARCH_TIME:
+        # CheckThreshold begins nothing in an execution that is 45 s old: such a sweep is of no use.
+        logger.error("the search for stalled dates takes too long", extra={"seconds": (now - started).total_seconds()})
     flush_before = clock.to_text(now - timedelta(minutes=settings().flush_after_minutes))
 
     def is_full(backlog: DateBacklog) -> bool:

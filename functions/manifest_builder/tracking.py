@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -32,6 +32,7 @@ PAGE_ITEMS = 320
 MARKING_THREADS = 16
 CONFLICT_ATTEMPTS = 5
 CONTENTION_ATTEMPTS = 5
+THROTTLED = {"ThrottlingException", "ProvisionedThroughputExceededException", "RequestLimitExceeded"}
 
 Outcome = Literal["tracked", "quarantined", "duplicate", "superseded"]
 
@@ -180,11 +181,39 @@ def pending_files(date_prefix: str, until: str | None = None) -> Iterator[Pendin
         yield PendingFile(row["file_name"], row["file_path"], int(row["file_size_bytes"]), row["pending_since"])
 
 
-def mark_manifested(date_prefix: str, rows: list[PendingFile], manifest_path: str, cut: str) -> list[PendingFile]:
-    """Move rows to `manifested`, if they are still pending since before the cut. Returns those that were."""
+@dataclass(frozen=True, slots=True)
+class Marking:
+    """Rows that were marked, and how many were not reached: time was up, or the table refused more for now."""
+
+    marked: list[PendingFile]
+    left: int
+
+
+def mark_manifested(
+    date_prefix: str, rows: list[PendingFile], manifest_path: str, cut: str, until: datetime
+) -> Marking:
+    """Move rows to `manifested`, if they are still pending since before the cut; begin none after `until`.
+
+    A date's rows take 500 marks a second: each writes the table and the index, and a collection with a local index has
+    1,000 write units a second (DynamoDB, local secondary indexes).
+    """
+
+    def mark(row: PendingFile) -> bool | None:
+        if clock.now() >= until:
+            return None
+        try:
+            return _mark_row(date_prefix, row, manifest_path, cut)
+        except ClientError as error:
+            if _code(error) in THROTTLED:
+                return None
+            raise
+
     with ThreadPoolExecutor(max_workers=MARKING_THREADS) as pool:
-        marked = pool.map(lambda row: _mark_row(date_prefix, row, manifest_path, cut), rows)
-        return [row for row, was_marked in zip(rows, marked, strict=True) if was_marked]
+        outcomes = list(pool.map(mark, rows))
+    return Marking(
+        [row for row, was_marked in zip(rows, outcomes, strict=True) if was_marked],
+        sum(was_marked is None for was_marked in outcomes),
+    )
 
 
 def _mark_row(date_prefix: str, row: PendingFile, manifest_path: str, cut: str) -> bool:
@@ -354,9 +383,13 @@ def _manifest_record(date_prefix: str, row: dict[str, Any]) -> ManifestRecord:
 
 
 def scan_unfinished() -> Iterator[dict[str, Any]]:
-    """Every pending file and open manifest of every date, as index rows: what the sweep looks at."""
+    """Every pending file and open manifest of every date, as date_prefix, pending_since and file_size_bytes."""
     pages = aws.dynamodb().get_paginator("scan")
-    for page in pages.paginate(TableName=settings().tracking_table, IndexName=PENDING_INDEX):
+    for page in pages.paginate(
+        TableName=settings().tracking_table,
+        IndexName=PENDING_INDEX,
+        ProjectionExpression="date_prefix, pending_since, file_size_bytes",
+    ):
         for item in page["Items"]:
             yield _from_item(item)
 

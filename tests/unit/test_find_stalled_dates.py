@@ -9,7 +9,7 @@ import pytest
 
 import find_stalled_dates
 from manifest_builder import aws, batching, tracking
-from tests.unit.support import DATE, Account, LogLines, a_file, a_manifest, commit, track
+from tests.unit.support import DATE, NOON, Account, LogLines, a_file, a_manifest, commit, track
 
 MAX = 751_619_276
 DAY = 1440 * 60
@@ -92,7 +92,8 @@ def test_a_date_with_an_open_manifest_and_old_files_is_found_once_and_flushed(ac
 
 def test_manifested_quarantined_and_locked_is_no_unfinished_work(account: Account) -> None:
     track(MAX)
-    tracking.mark_manifested(DATE, list(tracking.pending_files(DATE)), "s3://m", account.moment())
+    rows = list(tracking.pending_files(DATE))
+    tracking.mark_manifested(DATE, rows, "s3://m", account.moment(), until=NOON + timedelta(days=1))
     tracking.record_quarantine(DATE, a_file("x.csv"), "Invalid extension", None)
     tracking.acquire_lock(DATE, "run-1", "token-1")
     account.wait(seconds=2 * DAY)
@@ -107,6 +108,15 @@ def test_a_sweep_takes_the_twenty_oldest_dates_oldest_first(account: Account) ->
     account.wait(seconds=DAY)
 
     assert dates_of_sweep() == list(reversed(days(25)))[:20]
+
+
+def test_a_search_that_takes_too_long_to_be_of_use_is_an_error(account: Account, log: LogLines) -> None:
+    track(1)
+    account.tick = timedelta(seconds=31)
+
+    sweep()
+
+    assert [line["message"] for line in log.at_least("ERROR")] == ["the search for stalled dates takes too long"]
 
 
 def test_the_age_of_an_open_manifest_counts_like_that_of_a_file(account: Account) -> None:

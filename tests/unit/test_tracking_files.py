@@ -1,6 +1,7 @@
 """TrackFile and the rows of files: identity, redelivery, newer and older versions, rows that change under the write."""
 
 import itertools
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 from unittest import mock
@@ -12,7 +13,7 @@ from manifest_builder import aws, files, tracking
 from manifest_builder.errors import RowContended
 from manifest_builder.files import FileVersion, disambiguated_name
 from tests.simulator.world import TRACKING_TABLE
-from tests.unit.support import DATE, MB, Account, a_file, answer_lost, aws_error, failing, intercepted
+from tests.unit.support import DATE, MB, NOON, Account, a_file, answer_lost, aws_error, failing, intercepted
 
 OLDER, OLD, NEW, NEWER = "0055AED6D0", "0055AED6DC", "0055AED6DD", "0055AED7"
 
@@ -24,7 +25,8 @@ def outcome_of(file: FileVersion) -> str:
 def mark(account: Account, file: FileVersion, cut: str) -> None:
     """As UpdateStatus does for a committed manifest that names the file."""
     rows = [row for row in tracking.pending_files(DATE) if row.file_path == file.file_path]
-    assert tracking.mark_manifested(DATE, rows, "s3://manifest-bucket/m.json", cut) == rows
+    until = NOON + timedelta(days=365)
+    assert tracking.mark_manifested(DATE, rows, "s3://manifest-bucket/m.json", cut, until).marked == rows
 
 
 # What is stored

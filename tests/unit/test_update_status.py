@@ -1,6 +1,7 @@
 """UpdateStatus: which rows a committed manifest marks, and who may start its job."""
 
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -65,7 +66,7 @@ def test_the_files_named_are_marked_and_leave_the_index(account: Account, manife
     named = manifest(*paths)
     account.wait(seconds=5)
 
-    assert update(named) == {"claimed": True, "files_marked": 2}
+    assert update(named) == {"claimed": True, "files_marked": 2, "files_left": 0}
 
     row = account.files()[paths[0]]
     assert (row["status"], row["manifest_path"], row["cut"]) == ("manifested", PATH, CUT)
@@ -138,7 +139,7 @@ def test_a_manifest_that_is_marked_is_not_read_again(account: Account, manifest:
     marked = manifest("unread", marked=True)
 
     with failing(aws.s3(), "get_object", *[aws_error("NoSuchKey")] * 99):
-        assert update(marked) == {"claimed": True, "files_marked": 0}
+        assert update(marked) == {"claimed": True, "files_marked": 0, "files_left": 0}
 
 
 def test_the_files_and_bytes_marked_are_counted(account: Account, manifest: Manifest, log: LogLines) -> None:
@@ -155,12 +156,16 @@ def rows() -> list[PendingFile]:
     return list(tracking.pending_files(DATE))
 
 
+def mark(read: list[PendingFile], path: str = PATH, until: datetime = NOON + timedelta(hours=1)) -> list[PendingFile]:
+    return tracking.mark_manifested(DATE, read, path, CUT, until).marked
+
+
 @pytest.mark.parametrize(("ahead", "marked"), [(-1, True), (0, True), (1, False)])
 def test_a_row_is_marked_up_to_the_cut_inclusive(account: Account, ahead: int, marked: bool) -> None:
     account.wait(microseconds=ahead)
     track(10)
 
-    assert len(tracking.mark_manifested(DATE, rows(), PATH, CUT)) == marked
+    assert len(mark(rows())) == marked
 
     assert account.statuses() == {"manifested" if marked else "pending": 1}
 
@@ -171,28 +176,28 @@ def test_a_row_that_changes_between_the_read_and_the_write_is_not_marked(account
     account.wait(seconds=1)
     tracking.track_file(DATE, a_file(f"in/{DATE}-000.ndjson", 30, sequencer="0055AED7"))
 
-    assert tracking.mark_manifested(DATE, read, PATH, CUT) == []
+    assert mark(read) == []
     assert account.files()[path]["status"] == "pending"
 
 
 def test_a_row_that_another_manifest_took_is_not_taken_again(account: Account) -> None:
     track(10)
     read = rows()
-    tracking.mark_manifested(DATE, read, "s3://first", CUT)
+    mark(read, "s3://first")
 
-    assert tracking.mark_manifested(DATE, read, "s3://second", CUT) == []
+    assert mark(read, "s3://second") == []
     assert {row["manifest_path"] for row in account.files().values()} == {"s3://first"}
 
 
 def test_a_row_that_is_gone_is_not_made_anew(account: Account) -> None:
-    assert tracking.mark_manifested(DATE, [PendingFile("gone", "s3://b/gone", 1, CUT)], PATH, CUT) == []
+    assert mark([PendingFile("gone", "s3://b/gone", 1, CUT)]) == []
     assert account.rows() == []
 
 
 def test_more_rows_than_threads_are_all_marked(account: Account) -> None:
     track(*[MB] * (tracking.MARKING_THREADS * 3 + 1))
 
-    marked = tracking.mark_manifested(DATE, rows(), PATH, CUT)
+    marked = mark(rows())
 
     assert len(marked) == tracking.MARKING_THREADS * 3 + 1
     assert account.statuses() == {"manifested": len(marked)}
@@ -202,9 +207,42 @@ def test_marking_that_meets_a_conflict_is_tried_again(account: Account) -> None:
     track(10)
 
     with failing(aws.dynamodb(), "update_item", aws_error("TransactionConflictException")) as calls:
-        assert len(tracking.mark_manifested(DATE, rows(), PATH, CUT)) == 1
+        assert len(mark(rows())) == 1
 
     assert calls.call_count == 2
+
+
+def test_no_row_is_begun_when_time_is_up_and_those_left_are_counted(account: Account) -> None:
+    track(10, 20, 30)
+    account.tick = timedelta(seconds=1)
+
+    marking = tracking.mark_manifested(DATE, rows(), PATH, CUT, until=account.now() + timedelta(seconds=3))
+
+    assert (len(marking.marked), marking.left) == (1, 2)
+    assert account.statuses() == {"manifested": 1, "pending": 2}
+
+
+@pytest.mark.parametrize("code", ["ThrottlingException", "ProvisionedThroughputExceededException"])
+def test_a_row_that_the_table_refuses_for_now_is_left(account: Account, code: str) -> None:
+    track(10, 20)
+
+    with failing(aws.dynamodb(), "update_item", aws_error(code)):
+        marking = tracking.mark_manifested(DATE, rows(), PATH, CUT, until=NOON + timedelta(hours=1))
+
+    assert (len(marking.marked), marking.left) == (1, 1)
+
+
+def test_nothing_is_claimed_while_rows_are_left_and_another_round_goes_on(
+    account: Account, manifest: Manifest, log: LogLines
+) -> None:
+    named = manifest(*track(10, 20))
+
+    with failing(aws.dynamodb(), "update_item", aws_error("ThrottlingException")):
+        assert update(named) == {"claimed": False, "files_marked": 1, "files_left": 1}
+    assert "starter" not in account.record()
+    assert log.metrics["FilesManifested"] == 1
+
+    assert update(named) == {"claimed": True, "files_marked": 1, "files_left": 0}
 
 
 # Claiming the start
@@ -305,7 +343,7 @@ def test_a_lost_claim_is_said_and_no_error(manifest: Manifest, log: LogLines) ->
     named = manifest(*track(10))
     claim("run-0")
 
-    assert update(named) == {"claimed": False, "files_marked": 1}
+    assert update(named) == {"claimed": False, "files_marked": 1, "files_left": 0}
     assert log.at_least("WARNING") == []
 
 

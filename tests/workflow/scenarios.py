@@ -3,10 +3,13 @@
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
+from unittest import mock
 
 from moto.glue.exceptions import ConcurrentRunsExceededException, GlueClientError
 
+import update_status
 from manifest_builder import tracking
 from manifest_builder.files import FileVersion
 from tests.simulator.world import GLUE_JOB, INPUT_BUCKET, TRACKING_TABLE, Execution, Function, World, message
@@ -195,6 +198,18 @@ def files_arrive_while_the_lock_is_held(world: World) -> Execution:
             seed(3, 10 * MB, folder="late")
             assert not tracking.acquire_lock(DAY, "the run that brought them", "its token")
         return function(event, None)
+
+    world.around["UpdateStatus"] = around
+    return world.deliver(*ten_mb_files(world, 3))
+
+
+def marking_takes_too_long(world: World) -> Execution:
+    """The first round has no time to mark a single row."""
+
+    def around(function: Function, event: dict[str, Any]) -> Any:
+        del world.around["UpdateStatus"]
+        with mock.patch.object(update_status, "MARKING_TIME", timedelta(0)):
+            return function(event, None)
 
     world.around["UpdateStatus"] = around
     return world.deliver(*ten_mb_files(world, 3))
@@ -446,6 +461,17 @@ SCENARIOS = [
         ],
         {"manifested": 6},
         [3, 3],
+    ),
+    Scenario(
+        "rows left to mark: the loop goes on before the job is started",
+        [
+            Step(
+                marking_takes_too_long,
+                states(START, times(3, TRACK), MARK, "IsJobStarted JobStartedElsewhere", RELEASE, BUILD, NO, GREEN),
+            )
+        ],
+        {"manifested": 3},
+        [3],
     ),
     Scenario(
         "450 pending files give several manifests in one execution",
