@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar, copy_context
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from types import SimpleNamespace
 from typing import Any, Self, cast
@@ -48,9 +48,6 @@ INVOCATION_ERRORS = {
     Kind.ABORTED: "Lambda.Aborted",
 }
 """What the interpreter is told when the invocation of a function suffers."""
-BEGINNING = datetime(2025, 12, 23, 10, tzinfo=UTC)
-TICK = timedelta(milliseconds=1)
-"""What a look at the clock takes: time goes by, and in every run the same."""
 LEASE = timedelta(seconds=301)
 START_SETTLES = timedelta(seconds=manifests.START_SETTLE_SECONDS)
 REDELIVERIES = 5
@@ -145,7 +142,6 @@ class Lab(World):
         self.edit_definition = edit_further
 
     def __enter__(self) -> Self:
-        self._ticks = 0
         self._fastest_clock = timedelta(0)
         super().__enter__()
         # Each execution is sequential, and one that is stopped inside a function must not stop the others.
@@ -175,11 +171,6 @@ class Lab(World):
         enter(mock.patch.object(tracking, "time", SimpleNamespace(sleep=lambda _: None)))
         enter(mock.patch("botocore.endpoint.time", SimpleNamespace(sleep=lambda _: None)))
         return self
-
-    def time(self) -> datetime:
-        """The time as it is: the services' clock."""
-        self._ticks += 1
-        return BEGINNING + self._ticks * TICK + self.later
 
     def now(self) -> datetime:
         """What a function reads off its clock."""
