@@ -1,18 +1,13 @@
-"""template.yaml as AWS SAM's own translator expands it, offline, and samconfig.toml: what these tests look at."""
+"""template.yaml as CloudFormation gets to see it, and samconfig.toml: what these tests look at."""
 
 import tomllib
 from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
-import boto3
-from samtranslator.parser.parser import Parser
-from samtranslator.translator.translator import Translator
-from samtranslator.yaml_helper import yaml_parse
-
 from tests.simulator.template import ROOT
+from tools.expand_template import TEMPLATE, expand
 
-TEMPLATE = ROOT / "template.yaml"
 FUNCTIONS = ROOT / "functions"
 
 Json = dict[str, Any]
@@ -20,13 +15,7 @@ Json = dict[str, Any]
 
 @cache
 def expanded() -> Json:
-    """What CloudFormation gets to see. `sam deploy` uploads code and definition, so their places are S3 addresses."""
-    template = yaml_parse(TEMPLATE.read_text())
-    template["Globals"]["Function"]["CodeUri"] = "s3://artifacts/functions.zip"
-    template["Resources"]["ManifestStateMachine"]["Properties"]["DefinitionUri"] = "s3://artifacts/definition.json"
-    no_managed_policies: dict[str, str] = {}
-    session = boto3.Session(region_name="us-east-1")
-    return dict(Translator(no_managed_policies, Parser(), boto_session=session).translate(template, {}))
+    return expand(TEMPLATE.read_text())
 
 
 @cache

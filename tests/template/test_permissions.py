@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from tests.template.sam import (
-    TEMPLATE,
     Json,
     actions,
     expanded,
@@ -18,6 +17,7 @@ from tests.template.sam import (
     resources,
     texts,
 )
+from tools.expand_template import TEMPLATE
 
 BUCKETS = resources("AWS::S3::Bucket")
 QUEUES = resources("AWS::SQS::Queue")

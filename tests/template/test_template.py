@@ -8,7 +8,8 @@ import pytest
 
 from manifest_builder.settings import read_settings, read_start_settings
 from tests.simulator.template import DEFINITION, all_states, template
-from tests.template.sam import FUNCTIONS, TEMPLATE, environments, expanded, functions, overrides, properties, resources
+from tests.template.sam import FUNCTIONS, environments, expanded, functions, overrides, properties, resources
+from tools.expand_template import TEMPLATE
 
 PARAMETERS = template()["Parameters"]
 NUMBERS = {name: parameter for name, parameter in PARAMETERS.items() if parameter["Type"] == "Number"}
