@@ -201,8 +201,9 @@ def test_buckets_are_private_encrypted_and_free_of_litter(name: str) -> None:
     assert set(rule) == {"Id", "Status", "AbortIncompleteMultipartUpload"}, "nothing that was uploaded expires"
 
 
-def test_a_second_refusal_does_not_overwrite_the_first_copy() -> None:
-    assert properties("QuarantineBucket")["VersioningConfiguration"] == {"Status": "Enabled"}
+@pytest.mark.parametrize("name", BUCKETS)
+def test_buckets_keep_what_is_overwritten(name: str) -> None:
+    assert properties(name)["VersioningConfiguration"] == {"Status": "Enabled"}
 
 
 def test_the_table_is_encrypted() -> None:
