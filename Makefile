@@ -9,6 +9,13 @@ export INPUT
 
 RUN := .venv/run
 DEV := .venv/dev
+CHECKOV := .venv/checkov
+NPM := .venv/npm
+DEFINITION := statemachine/manifest_builder.asl.json
+
+# One linter is an npm package. A person without npm is told what was not checked; with CI set it is an error.
+npm := $(shell command -v npm 2>/dev/null)
+without-npm = echo "asl-validator skipped: npm is not there; install Node.js, which brings it" >&2; [ -z "$$CI" ]
 
 .DEFAULT_GOAL := help
 .PHONY: help run test faults load lint format diagram lock clean environment
@@ -32,12 +39,17 @@ faults: $(DEV)/.installed ## crash every call of every scenario (15 minutes), an
 load: $(DEV)/.installed ## 2,000 files on the deployed stack while functions are killed at random
 	@PYTHONPATH=functions $(DEV)/bin/python -m tests.faults.load $(ARGS)
 
-lint: $(DEV)/.installed ## ruff, mypy --strict, cfn-lint, statelint
+lint: $(DEV)/.installed $(CHECKOV)/.installed $(if $(npm),$(NPM)/.installed) ## ruff, mypy --strict, bandit, cfn-lint, checkov, statelint, asl-validator
 	@$(DEV)/bin/ruff check
 	@$(DEV)/bin/ruff format --check
 	@$(DEV)/bin/mypy
+	@$(DEV)/bin/bandit --quiet --configfile pyproject.toml --recursive functions local tools
 	@$(DEV)/bin/cfn-lint template.yaml
-	@$(DEV)/bin/statelint --ignore=FLOAT,URI statemachine/manifest_builder.asl.json
+	@folder=$$(mktemp -d) && trap 'rm -r "$$folder"' EXIT && \
+		$(DEV)/bin/python -m tools.expand_template > "$$folder/template.json" && \
+		$(CHECKOV)/bin/checkov --config-file .checkov.yaml --file "$$folder/template.json"
+	@$(DEV)/bin/statelint --ignore=FLOAT,URI $(DEFINITION)
+	@$(if $(npm),$(NPM)/node_modules/.bin/asl-validator --json-path $(DEFINITION),$(without-npm))
 
 format: $(DEV)/.installed ## format the code, and fix what ruff can fix
 	@$(DEV)/bin/ruff check --fix-only --quiet
@@ -47,11 +59,12 @@ diagram: $(DEV)/.installed ## draw the state machine in README.md anew
 	@$(DEV)/bin/python -m tools.diagram
 
 lock: $(DEV)/.installed ## renew the lock files from requirements/*.in
-	@cd requirements && for name in run dev; do \
+	@cd requirements && for name in run dev checkov; do \
 		UV_CUSTOM_COMPILE_COMMAND="make lock" ../$(DEV)/bin/uv pip compile --quiet --upgrade --universal \
 			--python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links $$name.in -o $$name.txt \
 			|| exit 1; \
 	done
+	@cd requirements/npm && npm update --loglevel=error --no-audit --no-fund --package-lock-only --omit-lockfile-registry-resolved
 
 environment: $(DEV)/.installed ## make .venv/dev, the environment of tests and linters
 
@@ -75,4 +88,11 @@ endef
 	@rm -rf .venv/$*
 	@$(PYTHON) -m venv .venv/$*
 	@.venv/$*/bin/python -m pip install -qq --disable-pip-version-check --no-input --require-hashes -r $<
+	@touch $@
+
+# .venv/npm, by npm: the lock file names no registry, so packages come from the one that npm is configured for.
+$(NPM)/.installed: requirements/npm/package.json requirements/npm/package-lock.json
+	@echo "Installing requirements/npm into $(NPM), once ..."
+	@rm -rf $(NPM) && mkdir -p $(NPM) && cp $^ $(NPM)
+	@npm ci --prefix $(NPM) --loglevel=error --no-audit --no-fund --ignore-scripts >/dev/null
 	@touch $@

@@ -20,9 +20,27 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def make(project: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+@pytest.fixture
+def content_linters(project: Path) -> Path:
+    """The environments are there, and whatever their linters are asked, they find nothing."""
+    for environment, programs in {"dev": "ruff mypy bandit cfn-lint statelint python", "checkov": "checkov"}.items():
+        folder = project / ".venv" / environment / "bin"
+        folder.mkdir(parents=True)
+        (folder.parent / ".installed").touch()
+        for program in programs.split():
+            (folder / program).write_text("#!/bin/sh\n")
+            (folder / program).chmod(0o755)
+    return project
+
+
+def make(project: Path, *arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
-        ["make", *arguments], cwd=project, capture_output=True, text=True, check=False, env={"PATH": "/usr/bin:/bin"}
+        ["make", *arguments],
+        cwd=project,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"PATH": "/usr/bin:/bin"} | environment,
     )
 
 
@@ -48,6 +66,21 @@ def test_a_python_that_will_not_do_is_refused(
     assert result.stderr.count("\n") == 1
     assert f"{python} {says}: {remedy}" in result.stderr
     assert not (project / ".venv").exists()
+
+
+@pytest.mark.parametrize(("environment", "code"), [({}, 0), ({"CI": "true"}, 2)], ids=["a person", "CI"])
+def test_without_npm_a_person_is_told_what_was_not_checked_and_ci_fails(
+    content_linters: Path, tmp_path: Path, environment: dict[str, str], code: int
+) -> None:
+    path = tmp_path / "bin"
+    path.mkdir()
+    for program in ("make", "mktemp", "rm"):
+        (path / program).symlink_to(shutil.which(program) or program)
+
+    result = make(content_linters, "lint", **environment, PATH=str(path))
+
+    assert result.stderr.startswith("asl-validator skipped: npm is not there; install Node.js, which brings it\n")
+    assert result.returncode == code
 
 
 def test_help_lists_every_target_and_needs_no_python(project: Path) -> None:
