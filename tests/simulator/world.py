@@ -168,7 +168,7 @@ class World:
         iam = _client("iam")
         role = iam.create_role(RoleName="role", AssumeRolePolicyDocument="{}")["Role"]["Arn"]
         self.create_job()
-        arns = {f"{state}FunctionArn": _function_arn(state) for state in FUNCTIONS}
+        arns = {f"{state}FunctionArn": function_arn(state) for state in FUNCTIONS}
         self.machine = self.sfn.create_state_machine(
             name="manifest-builder",
             roleArn=role,
@@ -350,7 +350,7 @@ def _integration_client(region: str, service: str) -> Any:
     return boto_client.boto_client_for(region, service)
 
 
-def _function_arn(state: str) -> str:
+def function_arn(state: str) -> str:
     return f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{state}"
 
 

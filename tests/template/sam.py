@@ -12,6 +12,24 @@ FUNCTIONS = ROOT / "functions"
 
 Json = dict[str, Any]
 
+LOG_AND_TRACE_DELIVERY = {
+    # https://docs.aws.amazon.com/service-authorization/latest/reference/list_awsx-ray.html
+    "xray:PutTraceSegments",
+    "xray:PutTelemetryRecords",
+    "xray:GetSamplingRules",
+    "xray:GetSamplingTargets",
+    # https://docs.aws.amazon.com/step-functions/latest/dg/cw-logs.html
+    "logs:CreateLogDelivery",
+    "logs:GetLogDelivery",
+    "logs:UpdateLogDelivery",
+    "logs:DeleteLogDelivery",
+    "logs:ListLogDeliveries",
+    "logs:PutResourcePolicy",
+    "logs:DescribeResourcePolicies",
+    "logs:DescribeLogGroups",
+}
+"""How a state machine's log and traces are delivered, with its role. None of these actions knows a resource."""
+
 
 @cache
 def expanded() -> Json:

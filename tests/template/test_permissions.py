@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.template.sam import (
+    LOG_AND_TRACE_DELIVERY,
     Json,
     actions,
     expanded,
@@ -21,22 +22,6 @@ from tools.expand_template import TEMPLATE
 
 BUCKETS = resources("AWS::S3::Bucket")
 QUEUES = resources("AWS::SQS::Queue")
-NO_ARN_EXISTS = {
-    # https://docs.aws.amazon.com/service-authorization/latest/reference/list_awsx-ray.html
-    "xray:PutTraceSegments",
-    "xray:PutTelemetryRecords",
-    "xray:GetSamplingRules",
-    "xray:GetSamplingTargets",
-    # https://docs.aws.amazon.com/step-functions/latest/dg/cw-logs.html
-    "logs:CreateLogDelivery",
-    "logs:GetLogDelivery",
-    "logs:UpdateLogDelivery",
-    "logs:DeleteLogDelivery",
-    "logs:ListLogDeliveries",
-    "logs:PutResourcePolicy",
-    "logs:DescribeResourcePolicies",
-    "logs:DescribeLogGroups",
-}
 ROW_WRITES = {"dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem"}
 FILES, MANIFESTS, LOCKS = "2025-12-23", "MANIFEST#2025-12-23", "LOCK#manifest-2025-12-23"
 
@@ -49,7 +34,7 @@ def test_no_action_is_a_wildcard() -> None:
 def test_a_resource_is_a_wildcard_only_where_aws_knows_none() -> None:
     for name, statement in identity_statements():
         if "*" in texts(statement["Resource"]):
-            assert actions(statement) <= NO_ARN_EXISTS, f"{name}: {statement}"
+            assert actions(statement) <= LOG_AND_TRACE_DELIVERY, f"{name}: {statement}"
 
 
 def test_a_wildcard_inside_a_resource_stands_for_objects_only() -> None:
@@ -116,6 +101,11 @@ def test_rows_are_written_only_by_the_boxes_that_own_them(partition: str, writer
         if actions(statement) & ROW_WRITES and leading_keys_match(statement, partition)
     }
     assert allowed == writers
+
+
+def test_manifests_are_read_and_written_under_their_prefix_alone() -> None:
+    granted = {text for _, statement in identity_statements() for text in texts(statement["Resource"])}
+    assert {text for text in granted if "ManifestBucket" in text} == {"${ManifestBucket.Arn}/manifests/*"}
 
 
 def leading_keys_match(statement: Json, partition: str) -> bool:

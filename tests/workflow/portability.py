@@ -17,7 +17,7 @@ FIELDS = {
     **dict.fromkeys(("CausePath", "ErrorPath"), "Step Functions Local rejects it"),
 }
 RESOURCES = {
-    "aws-sdk:": "Step Functions Local has no endpoints for it",
+    "aws-sdk": "Step Functions Local has no endpoints for it",
     "states:::lambda:invoke": "tasks name their functions' ARNs, which every engine calls alike",
     ".sync": "an Express machine does not wait for jobs",
     ".waitForTaskToken": "an Express machine has no task tokens",

@@ -31,7 +31,9 @@ def seeded(state: str, **fields: Any) -> list[str]:
 
 
 def test_every_engine_has_what_the_definition_uses() -> None:
-    assert list(problems(with_resources())) == []
+    found = list(problems(with_resources()))
+
+    assert not found, "\n".join(found)
 
 
 @pytest.mark.parametrize("field", FIELDS)

@@ -1,0 +1,113 @@
+"""What IAM asks for when an AWS call is made: actions, their resources, the partition keys of the rows.
+
+Source: AWS service authorization reference, "Actions, resources, and condition keys" of each service.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from tests.simulator.world import ACCOUNT, REGION
+
+TRANSACTION_ACTIONS = {
+    "ConditionCheck": "dynamodb:ConditionCheckItem",
+    "Put": "dynamodb:PutItem",
+    "Update": "dynamodb:UpdateItem",
+    "Delete": "dynamodb:DeleteItem",
+}
+NOT_FOUND = 404
+
+
+@dataclass(frozen=True)
+class Call:
+    """One AWS call by its caller, with the arguments given to the SDK and the HTTP status of the answer."""
+
+    caller: str
+    service: str
+    operation: str
+    arguments: dict[str, Any]
+    status: int
+
+
+@dataclass(frozen=True)
+class Need:
+    """`action` on `resource`, an ARN; for a table also the partition keys that are touched."""
+
+    action: str
+    resource: str
+    leading_keys: frozenset[str] = frozenset()
+
+    def __str__(self) -> str:
+        keys = f" with the keys {', '.join(sorted(self.leading_keys))}" if self.leading_keys else ""
+        return f"{self.action} on {self.resource}{keys}"
+
+
+def needs(call: Call) -> set[Need]:
+    """Raises AssertionError for an operation that is not known here yet."""
+    return set(_needs(call))
+
+
+def _needs(call: Call) -> Iterator[Need]:
+    arguments = call.arguments
+    match call.service, call.operation:
+        case "dynamodb", "TransactWriteItems":
+            yield from _transaction(arguments["TransactItems"])
+        case "dynamodb", "GetItem" | "PutItem" | "UpdateItem" | "DeleteItem" | "Query":
+            yield Need(f"dynamodb:{call.operation}", _table(arguments), frozenset({_partition(arguments)}))
+        case "dynamodb", "Scan":
+            yield Need("dynamodb:Scan", _table(arguments))
+        case "s3", "GetObject" | "HeadObject":
+            yield from _read(arguments, call.status)
+        case "s3", "CopyObject" | "UploadPartCopy":
+            yield from _read(arguments["CopySource"], call.status)
+            yield Need("s3:PutObject", _object(arguments))
+        case "s3", "PutObject" | "CreateMultipartUpload" | "CompleteMultipartUpload":
+            yield Need("s3:PutObject", _object(arguments))
+        case "s3", "DeleteObject" | "AbortMultipartUpload":
+            yield Need(f"s3:{call.operation}", _object(arguments))
+        case "glue", "StartJobRun" | "GetJobRuns":
+            yield Need(f"glue:{call.operation}", f"arn:aws:glue:{REGION}:{ACCOUNT}:job/{arguments['JobName']}")
+        case "lambda", "Invoke":
+            yield Need("lambda:InvokeFunction", arguments["FunctionName"])
+        case "stepfunctions", "StartSyncExecution":
+            yield Need("states:StartSyncExecution", arguments["stateMachineArn"])
+        case "sqs", "ChangeMessageVisibilityBatch":
+            queue = arguments["QueueUrl"].rpartition("/")[2]
+            yield Need("sqs:ChangeMessageVisibility", f"arn:aws:sqs:{REGION}:{ACCOUNT}:{queue}")
+        case _:
+            raise AssertionError(
+                f"{call.caller} calls {call.service} {call.operation}: say in {__name__} what IAM asks for it"
+            )
+
+
+def _transaction(items: list[dict[str, Any]]) -> Iterator[Need]:
+    """IAM may judge all keys of a transaction together, so each of its actions needs all of them."""
+    parts = [part for item in items for part in item.items()]
+    keys = frozenset(_partition(arguments) for _, arguments in parts)
+    for kind, arguments in parts:
+        yield Need(TRANSACTION_ACTIONS[kind], _table(arguments), keys)
+
+
+def _table(arguments: dict[str, Any]) -> str:
+    index = f"/index/{arguments['IndexName']}" if "IndexName" in arguments else ""
+    return f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{arguments['TableName']}{index}"
+
+
+def _partition(arguments: dict[str, Any]) -> str:
+    """The partition key of the row, or of the rows that a query looks for."""
+    if "KeyConditionExpression" in arguments:
+        name = arguments["KeyConditionExpression"].removeprefix("date_prefix = ").split()[0]
+        return str(arguments["ExpressionAttributeValues"][name]["S"])
+    key = arguments.get("Key") or arguments["Item"]
+    return str(key["date_prefix"]["S"])
+
+
+def _read(place: dict[str, Any], status: int) -> Iterator[Need]:
+    yield Need("s3:GetObjectVersion" if "VersionId" in place else "s3:GetObject", _object(place))
+    if status == NOT_FOUND:
+        # Whoever may not list a bucket is not told that an object is missing: 403 instead of 404.
+        yield Need("s3:ListBucket", f"arn:aws:s3:::{place['Bucket']}")
+
+
+def _object(place: dict[str, Any]) -> str:
+    return f"arn:aws:s3:::{place['Bucket']}/{place['Key']}"

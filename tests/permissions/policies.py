@@ -1,0 +1,115 @@
+"""The roles of the template, with the names and ARNs that the simulated account gives to its resources."""
+
+import re
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from fnmatch import filter as matching
+from fnmatch import fnmatchcase
+from typing import Any
+
+from tests.permissions.needs import Need
+from tests.simulator.world import (
+    ACCOUNT,
+    ENVIRONMENT,
+    FUNCTIONS,
+    GLUE_JOB,
+    INPUT_BUCKET,
+    MANIFEST_BUCKET,
+    QUARANTINE_BUCKET,
+    REGION,
+    TRACKING_TABLE,
+    function_arn,
+)
+from tests.template.sam import Json, actions, identity_statements, properties
+
+REFERENCES = {
+    "AWS::Partition": "aws",
+    "AWS::Region": REGION,
+    "AWS::AccountId": ACCOUNT,
+    "GlueJobName": GLUE_JOB,
+    "ManifestStateMachine": ENVIRONMENT["STATE_MACHINE_ARN"],
+    "InputBucket.Arn": f"arn:aws:s3:::{INPUT_BUCKET}",
+    "ManifestBucket.Arn": f"arn:aws:s3:::{MANIFEST_BUCKET}",
+    "QuarantineBucket.Arn": f"arn:aws:s3:::{QUARANTINE_BUCKET}",
+    "TrackingTable.Arn": f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{TRACKING_TABLE}",
+    "InputQueue.Arn": f"arn:aws:sqs:{REGION}:{ACCOUNT}:{ENVIRONMENT['QUEUE_URL'].rpartition('/')[2]}",
+} | {f"{state}Function.Arn": function_arn(state) for state in FUNCTIONS}
+
+
+@dataclass(frozen=True)
+class Statement:
+    """What a statement allows: actions on resources, and where it has leading keys, on rows of those alone.
+
+    Resources and leading keys are patterns.
+    """
+
+    actions: frozenset[str]
+    resources: tuple[str, ...]
+    leading_keys: tuple[str, ...]
+
+    def allows(self, need: Need) -> bool:
+        return (
+            need.action in self.actions
+            and _matches_any(need.resource, self.resources)
+            and (not self.leading_keys or all(_matches_any(key, self.leading_keys) for key in need.leading_keys))
+        )
+
+
+def statements_of(role: str) -> list[Statement]:
+    """What the role's own policies and those attached to it allow."""
+    sources = {role, *(policy["Ref"] for policy in properties(role).get("ManagedPolicyArns", []))}
+    return [parsed(statement) for source, statement in identity_statements() if source in sources]
+
+
+def missing(statements: Iterable[Statement], needs: Iterable[Need]) -> list[str]:
+    """The needs that no statement meets."""
+    granted = list(statements)
+    return sorted(str(need) for need in needs if not any(statement.allows(need) for statement in granted))
+
+
+def unused(statements: Iterable[Statement], needs: Collection[Need], called_by_aws: Collection[str]) -> list[str]:
+    """Actions, resources and leading keys that no need has a use for; `called_by_aws` are actions that nobody sees."""
+    found: list[str] = []
+    for statement in statements:
+        own_actions = statement.actions.difference(called_by_aws)
+        met = [need for need in needs if statement.allows(need)]
+        found += own_actions.difference(need.action for need in met)
+        if own_actions:
+            resources, keys = {need.resource for need in met}, {key for need in met for key in need.leading_keys}
+            found += [pattern for pattern in statement.resources if not matching(resources, pattern)]
+            found += [pattern for pattern in statement.leading_keys if not matching(keys, pattern)]
+    return sorted(found)
+
+
+def _matches_any(text: str, patterns: Iterable[str]) -> bool:
+    return any(fnmatchcase(text, pattern) for pattern in patterns)
+
+
+def parsed(statement: Json) -> Statement:
+    """Raises AssertionError where more is meant than is understood here."""
+    condition = statement.get("Condition", {})
+    leading_keys = condition.get("ForAllValues:StringLike", {}).get("dynamodb:LeadingKeys", [])
+    understood = {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": leading_keys}}
+    assert statement["Effect"] == "Allow", f"not understood: {statement}"
+    assert condition in ({}, understood), f"not understood: {condition}"
+    return Statement(
+        frozenset(actions(statement)),
+        tuple(resolved(resource) for resource in _list(statement["Resource"])),
+        tuple(_list(leading_keys)),
+    )
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def resolved(value: Any) -> str:
+    """A text of the template as CloudFormation would make it; what is not of the simulated account keeps its name."""
+    match value:
+        case {"Ref": str(name)}:
+            return REFERENCES.get(name, name)
+        case {"Fn::GetAtt": [str(name), str(attribute)]}:
+            return REFERENCES.get(f"{name}.{attribute}", f"{name}.{attribute}")
+        case {"Fn::Sub": str(text)}:
+            return re.sub(r"\$\{([^}]+)\}", lambda found: REFERENCES.get(found[1], found[1]), text)
+    return str(value)
