@@ -28,11 +28,14 @@ from local.emulator import ROOT, Emulator
 from local.errors import DeployError, EmulatorError, UsageError
 from local.facts import Upload, read_facts, read_table
 from local.files import SAMPLE_PARAMETERS, Feed, folder_feed, sample_feed
-from local.verify import verify
+from local.verify import overdue_dates, verify
 
 GB = 1024**3
 KEPT, NOT_KEPT, MISTAKE, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
 PARENT_POLL_SECONDS = 0.5
+
+Wait = Callable[..., watch.Progress]
+"""`_wait` for this run: it takes the uploads, what to wait for, and what the screen says meanwhile and then."""
 
 
 class Terminated(BaseException):
@@ -47,7 +50,7 @@ class Parser(argparse.ArgumentParser):
 def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options = parse(arguments)
-        feed = folder_feed(options.input, options.date) if options.input else sample_feed()
+        feed = sample_feed() if options.input is None else folder_feed(options.input, options.date)
         signal.signal(signal.SIGTERM, _terminate)
         signal.signal(signal.SIGHUP, _terminate)
         if options.end_with_parent:
@@ -71,7 +74,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         prog="python -m local",
         description="Deploys template.yaml to an emulator of AWS here, feeds it files, and checks the promise.",
     )
-    parser.add_argument("--input", type=Path, metavar="FOLDER", help="feed these files instead of the generated sample")
+    parser.add_argument(
+        "--input", type=_folder, metavar="FOLDER", help="feed these files instead of the generated sample"
+    )
     parser.add_argument(
         "--date", type=_calendar_date, metavar="YYYY-MM-DD", help="upload the folder's files below this date"
     )
@@ -133,6 +138,13 @@ def _number_between(least: float, most: float, is_whole: bool, text: str) -> str
     return text
 
 
+def _folder(text: str) -> Path:
+    # Path("") is the current folder.
+    if not text:
+        raise argparse.ArgumentTypeError("name a folder")
+    return Path(text)
+
+
 def _calendar_date(text: str) -> str:
     try:
         return date.fromisoformat(text).isoformat()
@@ -166,18 +178,28 @@ def run(options: argparse.Namespace, feed: Feed) -> int:
         with steps.step("Deploying template.yaml") as step:
             deployment = deploy(emulator, parameters)
             step.end("template.yaml deployed", f"{deployment.resources} resources through CloudFormation")
-        uploads = feed_everything(steps, emulator, deployment, feed)
-        if options.flush:
-            flush(steps, emulator, deployment, uploads)
+        wait = partial(
+            _wait,
+            steps,
+            emulator,
+            deployment,
+            watch.longest_recovery_seconds(limit("LockTtlSeconds"), limit("RetryDelaySeconds")),
+        )
+        uploads, progress = feed_everything(steps, emulator, deployment, feed, wait)
+        max_batch_bytes = int(limit("MaxBatchSizeGb") * GB)
+        overdue = overdue_dates(read_table(emulator, deployment).files, max_batch_bytes)
+        # The schedule's sweep would finish what a slow machine left, too, only later.
+        if options.flush or progress.manifests_open or overdue:
+            sweep(emulator, deployment, uploads, wait)
         with steps.step("Reading everything back") as step:
             facts = read_facts(emulator, deployment, uploads, [feed.poison] if feed.poison else [])
             step.end("Everything read back", "S3, DynamoDB, Glue, SQS")
-        checks = verify(facts)
+        checks = verify(facts, max_batch_bytes)
         report.print_tables(
             console,
             facts,
             {file.key: file.note for file in feed.files if file.note},
-            max_batch_bytes=int(limit("MaxBatchSizeGb") * GB),
+            max_batch_bytes=max_batch_bytes,
             flush_after_minutes=int(limit("FlushAfterMinutes")),
         )
         report.print_verdict(console, facts, checks, steps.seconds)
@@ -186,7 +208,9 @@ def run(options: argparse.Namespace, feed: Feed) -> int:
     return KEPT if all(check.holds for check in checks) else NOT_KEPT
 
 
-def feed_everything(steps: report.Steps, emulator: Emulator, deployment: Deployment, feed: Feed) -> list[Upload]:
+def feed_everything(
+    steps: report.Steps, emulator: Emulator, deployment: Deployment, feed: Feed, wait: Wait
+) -> tuple[list[Upload], watch.Progress]:
     """Upload in the feed's order, and wait until the workflow is done. Returns every version uploaded."""
     poison = 1 if feed.poison else 0
     with steps.step("Uploading files") as step:
@@ -197,10 +221,7 @@ def feed_everything(steps: report.Steps, emulator: Emulator, deployment: Deploym
         also = ", and one poison message sent to the queue" if feed.poison else ""
         step.end(f"{report.plural(len(uploads), 'file')} uploaded", f"{total}{also}")
     if feed.later:
-        _wait(
-            steps,
-            emulator,
-            deployment,
+        wait(
             uploads,
             lambda progress: progress.is_everything_known and progress.is_quiet and progress.messages <= poison,
         )
@@ -210,40 +231,45 @@ def feed_everything(steps: report.Steps, emulator: Emulator, deployment: Deploym
             uploads = uploads + later
             if feed.delivered_twice:
                 uri = f"s3://{deployment.input_bucket}/{feed.delivered_twice}"
-                (row,) = [row for row in read_table(emulator, deployment).files if row.uri == uri]
-                feeding.send(emulator, deployment, feeding.event_of(row))
+                # After a stall it may not be known.
+                for row in (row for row in read_table(emulator, deployment).files if row.uri == uri):
+                    feeding.send(emulator, deployment, feeding.event_of(row))
             step.end(f"{len(later)} more uploaded", f"{len(again)} of them with new content; one event delivered twice")
-    _wait(steps, emulator, deployment, uploads, lambda progress: progress.is_finished(poison))
-    return uploads
+    return uploads, wait(uploads, lambda progress: progress.is_finished(poison))
 
 
-def flush(steps: report.Steps, emulator: Emulator, deployment: Deployment, uploads: list[Upload]) -> None:
-    emulator.stepfunctions.start_execution(stateMachineArn=deployment.state_machine_arn, input='{"sweep": true}')
-    _wait(
-        steps,
-        emulator,
-        deployment,
-        uploads,
-        lambda progress: progress.is_quiet and not progress.files_pending,
-        doing="Sweeping",
-    )
+def sweep(emulator: Emulator, deployment: Deployment, uploads: list[Upload], wait: Wait) -> None:
+    """As often as it takes: a sweep takes a limited number of dates, and leaves what it must hold back to the next."""
+    seen, progress = None, None
+    while progress is None or (progress.files_pending and progress != seen):
+        seen = progress
+        execution = emulator.stepfunctions.start_execution(
+            stateMachineArn=deployment.state_machine_arn, input='{"sweep": true}'
+        )["executionArn"]
+        progress = wait(uploads, partial(_has_swept, emulator, execution), doing="Sweeping", done="Swept")
+
+
+def _has_swept(emulator: Emulator, execution: str, progress: watch.Progress) -> bool:
+    # Of an Express execution AWS would not tell; the emulator does.
+    status = emulator.stepfunctions.describe_execution(executionArn=execution)["status"]
+    return progress.is_quiet and status != "RUNNING"
 
 
 def _wait(
     steps: report.Steps,
     emulator: Emulator,
     deployment: Deployment,
+    recovery_seconds: float,
     uploads: list[Upload],
     is_done: Callable[[watch.Progress], bool],
     doing: str = "Building manifests",
-) -> None:
+    done: str = "Workflow done",
+) -> watch.Progress:
     with steps.step(doing) as step:
-        progress = watch.wait(emulator, deployment, uploads, is_done, step.show)
-        step.end(
-            "Workflow done" if is_done(progress) else "Nothing has moved for long",
-            report.describe(progress),
-            went_well=is_done(progress),
-        )
+        progress = watch.wait(emulator, deployment, uploads, is_done, step.show, recovery_seconds=recovery_seconds)
+        went_well = is_done(progress)
+        step.end(done if went_well else "Nothing has moved for long", report.describe(progress), went_well=went_well)
+    return progress
 
 
 def keep(console: Console, emulator: Emulator, deployment: Deployment) -> None:

@@ -24,6 +24,8 @@ MAX_ROWS = 200
 WIDTH_OF_A_PIPE = 130
 WIDTH_WITH_PATHS = 128
 """Columns that the table of manifests needs to show their paths too."""
+QUIET_SECONDS = 20
+"""Without news before the screen says so."""
 GB = 1024**3
 
 STATUS_STYLE = {"manifested": "green", "pending": "yellow", "quarantined": "red"}
@@ -64,12 +66,18 @@ class Step:
         self.done = doing
         self.detail = ""
         self.went_well = True
+        self._seen: Progress | None = None
+        self._moved_at = time.monotonic()
 
     def end(self, done: str, detail: str = "", *, went_well: bool = True) -> None:
         self.done, self.detail, self.went_well = done, escape(detail), went_well
 
     def show(self, progress: Progress) -> None:
-        self.status.update(f"{self.doing}: {describe(progress)}, {plural(progress.messages, 'message')}")
+        if progress != self._seen:
+            self._seen, self._moved_at = progress, time.monotonic()
+        still = time.monotonic() - self._moved_at
+        waiting = f"; nothing new for {still:.0f} s" if still >= QUIET_SECONDS else ""
+        self.status.update(f"{self.doing}: {describe(progress)}, {plural(progress.messages, 'message')}{waiting}")
 
 
 def describe(progress: Progress) -> str:
@@ -105,6 +113,7 @@ def files_table(facts: Facts, notes: dict[str, str]) -> Table:
     table.add_column("Size", justify="right", no_wrap=True)
     table.add_column("What became of it", overflow="fold")
     names_of = manifests_by_uri(facts.manifests)
+    versions = Counter(upload.uri for upload in facts.uploads)
     # What needs a look comes first where not everything is shown.
     everything = sorted(facts.files, key=lambda row: (row.date, _key(row.uri)))
     shown = everything
@@ -116,7 +125,7 @@ def files_table(facts: Facts, notes: dict[str, str]) -> Table:
             key = Text(_key(row.uri))
             if note := notes.get(_key(row.uri)):
                 key.append(f"\n  {note}", style="dim italic")
-            table.add_row(date if number == 0 else "", key, size(row.size_bytes), _fate(row, names_of))
+            table.add_row(date if number == 0 else "", key, size(row.size_bytes), _fate(row, names_of, versions))
         table.add_section()
     known = {row.uri for row in facts.files}
     for upload in {upload.uri: upload for upload in facts.uploads if upload.uri not in known}.values():
@@ -128,7 +137,7 @@ def files_table(facts: Facts, notes: dict[str, str]) -> Table:
     return table
 
 
-def _fate(row: FileRow, names_of: dict[str, dict[str, str]]) -> Text:
+def _fate(row: FileRow, names_of: dict[str, dict[str, str]], versions: Counter[str]) -> Text:
     """Where the latest version is, then where earlier ones are."""
     earlier = dict(names_of.get(row.uri, {}))
     fate = row.status
@@ -138,7 +147,9 @@ def _fate(row: FileRow, names_of: dict[str, dict[str, str]]) -> Text:
         fate = f"quarantined: {row.reason}"
     text = Text(fate, style=STATUS_STYLE.get(row.status, "bold red"))
     if earlier:
-        text.append(f"\n  the version before in {', '.join(earlier.values())}", style="dim italic")
+        # A run that was cut short may have named a file that is not marked yet.
+        which = "the version before" if versions[row.uri] > 1 else "named"
+        text.append(f"\n  {which} in {', '.join(earlier.values())}", style="dim italic")
     return text
 
 
@@ -217,7 +228,7 @@ def print_verdict(console: Console, facts: Facts, checks: list[Check], seconds: 
     for check in checks:
         console.print(f"{'[green]✓[/]' if check.holds else '[red]✗[/]'} {check.clause}")
         for problem in check.problems:
-            console.print(f"    [red]{escape(problem)}[/]")
+            console.print(f"    [red]{escape(problem)}[/]", soft_wrap=True)
     files, versions = len({upload.uri for upload in facts.uploads}), len(facts.uploads)
     summary = (
         f"{plural(files, 'file')} in {plural(versions, 'version')}, {plural(len(facts.manifests), 'manifest')}, "

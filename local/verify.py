@@ -1,10 +1,11 @@
 """The promise, checked against what was read back. Pure: facts in, findings out."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
-from local.facts import Facts
+from local.facts import Facts, FileRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,11 +20,14 @@ class Check:
         return not self.problems
 
 
-def verify(facts: Facts) -> list[Check]:
+def verify(facts: Facts, max_batch_bytes: int) -> list[Check]:
     clauses: dict[str, Callable[[Facts], Iterator[str]]] = {
         "every uploaded file is accounted for exactly once": accounted_once,
         "every version is in one manifest, or pending, or refused": in_one_manifest,
-        "every manifest names files that exist, each of them once": manifests_are_sound,
+        "no date has a whole manifest's worth of pending files": partial(
+            none_is_overdue, max_batch_bytes=max_batch_bytes
+        ),
+        "every manifest names files of its date that exist, each of them once": manifests_are_sound,
         "every manifest was read by one Glue run to its end": jobs_ran,
         "every refused file has its reason and its copy": refused_are_kept,
         "no lock is left": locks_are_gone,
@@ -48,6 +52,9 @@ def accounted_once(facts: Facts) -> Iterator[str]:
             yield f"{row.uri}: the table does not know its latest version"
         if upload and upload.refused is not None and upload.refused != (row.status == "quarantined"):
             yield f"{row.uri} is {row.status}, and should {'' if upload.refused else 'not '}have been refused"
+    for uri, upload in latest.items():
+        if facts.objects.get(uri) != upload.etag:
+            yield f"{uri} is not in the input bucket as it was uploaded"
 
 
 def in_one_manifest(facts: Facts) -> Iterator[str]:
@@ -71,8 +78,22 @@ def in_one_manifest(facts: Facts) -> Iterator[str]:
             yield f"{row.uri} is {row.status}, which its place in the index contradicts"
 
 
+def none_is_overdue(facts: Facts, max_batch_bytes: int) -> Iterator[str]:
+    for date in overdue_dates(facts.files, max_batch_bytes):
+        yield f"{date} has enough pending files for a manifest, and none was built"
+
+
+def overdue_dates(files: Iterable[FileRow], max_batch_bytes: int) -> list[str]:
+    """Dates whose pending files have reached the size at which a manifest is due."""
+    pending: Counter[str] = Counter()
+    for row in files:
+        if row.status == "pending":
+            pending[row.date] += row.size_bytes
+    return sorted(date for date, size_bytes in pending.items() if size_bytes >= max_batch_bytes)
+
+
 def manifests_are_sound(facts: Facts) -> Iterator[str]:
-    known = {row.uri for row in facts.files}
+    known = {(row.date, row.uri) for row in facts.files}
     for manifest in facts.manifests:
         if manifest.uris is None:
             yield f"{manifest.path} is committed, and its object is missing"
@@ -84,8 +105,8 @@ def manifests_are_sound(facts: Facts) -> Iterator[str]:
                 yield f"{manifest.path} names {uri} {count} times"
             if uri not in facts.objects:
                 yield f"{manifest.path} names {uri}, which does not exist"
-            if uri not in known:
-                yield f"{manifest.path} names {uri}, which is not in the table"
+            if (manifest.date, uri) not in known:
+                yield f"{manifest.path} names {uri}, which is not in the table for {manifest.date}"
     for path, count in Counter(manifest.path for manifest in facts.manifests).items():
         if count > 1:
             yield f"{path} has {count} records"

@@ -9,8 +9,10 @@ from local.emulator import Emulator
 from local.facts import FINISHED_STATES, Upload, count_messages, read_runs, read_table
 
 POLL_SECONDS = 0.3
-# Above the longest pause of a healthy run: the last return of the poison message, and a held-back start of a job.
+# Above the longest pause of a healthy run in which nothing failed: a held-back start of a job.
 STALL_SECONDS = 75
+MAX_RECEIVES = 5
+"""Of a message, before it is parked: `maxReceiveCount` of the template."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +30,11 @@ class Progress:
     @property
     def is_everything_known(self) -> bool:
         return self.files_known == self.files
+
+    @property
+    def is_recovering(self) -> bool:
+        """Something failed, and comes back by itself: a message after its delay, a date after its lock's lease."""
+        return self.messages > 0 or self.locks > 0
 
     @property
     def is_quiet(self) -> bool:
@@ -60,6 +67,11 @@ def read_progress(emulator: Emulator, deployment: Deployment, uploads: list[Uplo
     )
 
 
+def longest_recovery_seconds(lock_ttl_seconds: float, retry_delay_seconds: float) -> float:
+    """The longest that a healthy workflow stands still after a failure."""
+    return max(lock_ttl_seconds, MAX_RECEIVES * retry_delay_seconds) + STALL_SECONDS
+
+
 def wait(
     emulator: Emulator,
     deployment: Deployment,
@@ -67,8 +79,12 @@ def wait(
     is_done: Callable[[Progress], bool],
     show: Callable[[Progress], None],
     stall_seconds: float = STALL_SECONDS,
+    recovery_seconds: float = 0,
 ) -> Progress:
-    """Poll until `is_done`, or nothing has moved for `stall_seconds`: what is left is for the report."""
+    """Poll until `is_done`, or nothing has moved for `stall_seconds`: what is left is for the report.
+
+    While something is recovering, `recovery_seconds` is what counts, if it is longer.
+    """
     seen: Progress | None = None
     moved_at = time.monotonic()
     while True:
@@ -78,7 +94,8 @@ def wait(
         if progress != seen:
             seen, moved_at = progress, time.monotonic()
         show(progress)
-        if is_done(progress) or time.monotonic() - moved_at > stall_seconds:
+        patience = max(stall_seconds, recovery_seconds if progress.is_recovering else 0)
+        if is_done(progress) or time.monotonic() - moved_at > patience:
             return progress
         # A large table takes long to read; the workflow needs the emulator's time more than we do.
         time.sleep(max(POLL_SECONDS, time.monotonic() - started))

@@ -3,6 +3,7 @@
 from local.facts import Facts, FileRow, JobResult, JobRun, Manifest, Upload
 
 MANIFEST = "s3://manifests/manifests/2025-12-23/batch-0001-1.json"
+MAX_BATCH_BYTES = 1000
 EARLIER_MANIFEST = "s3://manifests/manifests/2025-12-23/batch-0001-0.json"
 VALID, PENDING, REFUSED, TWICE = (
     f"s3://input/2025-12-23-{name}.ndjson" for name in ("valid", "pending", "no", "twice")

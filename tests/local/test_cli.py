@@ -19,6 +19,7 @@ from local.files import SAMPLE_PARAMETERS
         (["--max-concurrency", "1"], "'1' is not a number from 2 to 1000"),
         (["--max-concurrency", "2.5"], "'2.5' is not a whole number"),
         (["--date", "2025-99-99", "--input", "."], "'2025-99-99' is not a date like 2025-12-23"),
+        (["--input", ""], "name a folder"),
         (["--date", "2025-12-23"], "--date is for --input"),
     ],
 )

@@ -9,14 +9,20 @@ from rich.console import Console
 from local.facts import Facts
 from local.report import MAX_ROWS, print_tables, print_verdict
 from local.verify import verify
-from tests.local.kept import PENDING, kept, row
+from tests.local.kept import MANIFEST, MAX_BATCH_BYTES, PENDING, kept, manifest, row
 
 
 def printed(facts: Facts, width: int = 80) -> str:
     output = io.StringIO()
     console = Console(file=output, width=width)
-    print_tables(console, facts, {"2025-12-23-valid.ndjson": "a note"}, max_batch_bytes=1000, flush_after_minutes=10**9)
-    print_verdict(console, facts, verify(facts), seconds=1)
+    print_tables(
+        console,
+        facts,
+        {"2025-12-23-valid.ndjson": "a note"},
+        max_batch_bytes=MAX_BATCH_BYTES,
+        flush_after_minutes=10**9,
+    )
+    print_verdict(console, facts, verify(facts, MAX_BATCH_BYTES), seconds=1)
     return output.getvalue()
 
 
@@ -31,6 +37,18 @@ def test_every_file_is_listed_with_what_became_of_it(width: int) -> None:
 
 def test_a_file_that_was_uploaded_twice_shows_where_both_versions_are() -> None:
     assert "the version before in 12-23 #1" in " ".join(printed(kept(), 200).split())
+
+
+def test_a_file_that_is_named_but_not_marked_yet_has_no_version_before() -> None:
+    cut_short = replace(kept(), manifests=[*kept().manifests, manifest(MANIFEST + "2", PENDING)])
+    text = " ".join(printed(cut_short, 200).split())
+    assert "pending named in 12-23 #3" in text
+    assert text.count("the version before") == 1
+
+
+def test_a_problem_keeps_its_uri_whole_in_any_terminal() -> None:
+    facts = replace(kept(), files=[file for file in kept().files if file.uri != PENDING])
+    assert f"{PENDING} is not in the table" in printed(facts, 40)
 
 
 @pytest.mark.parametrize("width", [80, 120, 200])

@@ -1,7 +1,13 @@
 """When a run is over."""
 
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
+import pytest
+
+from local import watch
+from local.emulator import ROOT
 from local.watch import Progress
 
 DONE = Progress(
@@ -35,3 +41,54 @@ def test_a_run_goes_on_while_anything_is_under_way() -> None:
 
 def test_a_run_with_a_file_that_failed_for_good_is_over_too() -> None:
     assert replace(DONE, files_known=2, dead_letters=2).is_finished(poison=1)
+
+
+class Clock:
+    """Time that passes in sleeps alone."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(watch, "time", clock)
+    return clock
+
+
+def seconds_waited(monkeypatch: pytest.MonkeyPatch, clock: Clock, progress: Progress) -> float:
+    """For a workflow that stands still."""
+    emulator: Any = SimpleNamespace(check_alive=lambda: None)
+    deployment: Any = None
+    monkeypatch.setattr(watch, "read_progress", lambda *_: progress)
+    assert watch.wait(emulator, deployment, [], lambda _: False, lambda _: None, recovery_seconds=300) == progress
+    return clock.now
+
+
+def test_a_run_that_stands_still_with_nothing_left_to_come_is_given_up(
+    monkeypatch: pytest.MonkeyPatch, clock: Clock
+) -> None:
+    assert seconds_waited(monkeypatch, clock, DONE) == pytest.approx(watch.STALL_SECONDS, abs=1)
+
+
+@pytest.mark.parametrize("recovering", [replace(DONE, messages=1), replace(DONE, locks=1)])
+def test_what_comes_back_by_itself_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch, clock: Clock, recovering: Progress
+) -> None:
+    assert seconds_waited(monkeypatch, clock, recovering) == pytest.approx(300, abs=1)
+
+
+def test_a_lease_and_the_last_return_of_a_message_are_waited_for() -> None:
+    assert watch.longest_recovery_seconds(lock_ttl_seconds=300, retry_delay_seconds=1) > 300
+    assert watch.longest_recovery_seconds(lock_ttl_seconds=240, retry_delay_seconds=60) > 5 * 60
+
+
+def test_the_receives_are_those_of_the_template() -> None:
+    assert f"maxReceiveCount: {watch.MAX_RECEIVES}\n" in (ROOT / "template.yaml").read_text()
