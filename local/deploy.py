@@ -15,7 +15,7 @@ JOB_NAME = "count-rows"
 ARTIFACT_BUCKET = f"{NAME_PREFIX}-artifacts"
 DEFINITION_FILE = "statemachine/manifest_builder.asl.json"
 LAYER_PARAMETER = "/local/powertools-layer"
-CREATE_SECONDS = 60
+CREATE_SECONDS = 120
 TASK_MARGIN_SECONDS = 10
 """By which a task's TimeoutSeconds is longer than its function's Timeout."""
 

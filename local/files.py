@@ -3,9 +3,11 @@
 import json
 import os
 import random
+import stat
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import NoReturn
 
 from local.errors import UsageError
 
@@ -57,13 +59,20 @@ class Feed:
 
 
 def folder_feed(folder: Path, date: str | None) -> Feed:
-    """Every file below a folder; keys are relative paths, below `date` if one is given. Raises UsageError."""
-    if not folder.exists():
-        raise UsageError(f"there is no folder {folder}: name one that holds NDJSON files")
-    if not folder.is_dir():
+    """Every file below a folder; keys are relative paths, below `date` if one is given. Raises UsageError.
+
+    Links to folders are not followed.
+    """
+    try:
+        mode = folder.stat().st_mode
+    except OSError as error:
+        message = f"there is no folder {folder} ({error.strerror}): name one that holds NDJSON files"
+        raise UsageError(message) from None
+    if not stat.S_ISDIR(mode):
         raise UsageError(f"{folder} is not a folder: name the folder that holds the file")
     files = []
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+    paths = (Path(parent, name) for parent, _, names in os.walk(folder, onerror=_refuse_folder) for name in names)
+    for path in sorted(path for path in paths if path.is_file()):
         relative = path.relative_to(folder).as_posix()
         key = f"{date}/{relative}" if date else relative
         files.append(InputFile(key, path))
@@ -71,6 +80,10 @@ def folder_feed(folder: Path, date: str | None) -> Feed:
     if not files:
         raise UsageError(f"{folder} holds no files: put NDJSON files into it, or leave INPUT out for the sample")
     return Feed(files)
+
+
+def _refuse_folder(error: OSError) -> NoReturn:
+    raise UsageError(f"the folder {error.filename} is not readable: change its permissions, or take it out")
 
 
 def _check_file(path: Path, key: str) -> None:

@@ -20,13 +20,12 @@ class Check:
         return not self.problems
 
 
-def verify(facts: Facts, max_batch_bytes: int) -> list[Check]:
+def verify(facts: Facts, due_bytes: int) -> list[Check]:
+    """`due_bytes` of pending files of one date are a manifest that should have been built."""
     clauses: dict[str, Callable[[Facts], Iterator[str]]] = {
         "every uploaded file is accounted for exactly once": accounted_once,
         "every version is in one manifest, or pending, or refused": in_one_manifest,
-        "no date has a whole manifest's worth of pending files": partial(
-            none_is_overdue, max_batch_bytes=max_batch_bytes
-        ),
+        "no manifest is overdue": partial(none_is_overdue, due_bytes=due_bytes),
         "every manifest names files of its date that exist, each of them once": manifests_are_sound,
         "every manifest was read by one Glue run to its end": jobs_ran,
         "every refused file has its reason and its copy": refused_are_kept,
@@ -78,18 +77,18 @@ def in_one_manifest(facts: Facts) -> Iterator[str]:
             yield f"{row.uri} is {row.status}, which its place in the index contradicts"
 
 
-def none_is_overdue(facts: Facts, max_batch_bytes: int) -> Iterator[str]:
-    for date in overdue_dates(facts.files, max_batch_bytes):
-        yield f"{date} has enough pending files for a manifest, and none was built"
+def none_is_overdue(facts: Facts, due_bytes: int) -> Iterator[str]:
+    for date in overdue_dates(facts.files, due_bytes):
+        yield f"{date} has pending files that should be in a manifest by now"
 
 
-def overdue_dates(files: Iterable[FileRow], max_batch_bytes: int) -> list[str]:
-    """Dates whose pending files have reached the size at which a manifest is due."""
+def overdue_dates(files: Iterable[FileRow], due_bytes: int) -> list[str]:
+    """Dates with so many bytes of pending files."""
     pending: Counter[str] = Counter()
     for row in files:
         if row.status == "pending":
             pending[row.date] += row.size_bytes
-    return sorted(date for date, size_bytes in pending.items() if size_bytes >= max_batch_bytes)
+    return sorted(date for date, size_bytes in pending.items() if size_bytes >= due_bytes)
 
 
 def manifests_are_sound(facts: Facts) -> Iterator[str]:

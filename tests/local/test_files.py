@@ -76,6 +76,35 @@ def test_a_file_is_no_folder(tmp_path: Path) -> None:
         folder_feed(tmp_path / "x.ndjson", None)
 
 
+def test_a_path_that_cannot_be_looked_at_is_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="File name too long"):
+        folder_feed(tmp_path / ("x" * 300), None)
+
+
+def test_a_folder_within_that_cannot_be_read_is_not_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "locked").mkdir()
+    (tmp_path / "x.ndjson").touch()
+    scandir = os.scandir
+
+    def refuse(path: Path) -> object:
+        if Path(path).name == "locked":
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    # The tests may run as root, who may read everything.
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(UsageError, match="locked is not readable"):
+        folder_feed(tmp_path, None)
+
+
+def test_a_link_to_a_folder_above_makes_no_loop(tmp_path: Path) -> None:
+    (tmp_path / "x.ndjson").touch()
+    (tmp_path / "loop").symlink_to(tmp_path)
+    assert [file.key for file in folder_feed(tmp_path, None).first] == ["x.ndjson"]
+
+
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(UsageError, match="holds no files"):

@@ -22,7 +22,7 @@ def with_manifest(facts: Facts, **changes: object) -> Facts:
 
 ACCOUNTED = "every uploaded file is accounted for exactly once"
 ONE_MANIFEST = "every version is in one manifest, or pending, or refused"
-OVERDUE = "no date has a whole manifest's worth of pending files"
+OVERDUE = "no manifest is overdue"
 SOUND = "every manifest names files of its date that exist, each of them once"
 JOBS = "every manifest was read by one Glue run to its end"
 REFUSED_KEPT = "every refused file has its reason and its copy"
