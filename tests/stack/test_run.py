@@ -38,7 +38,7 @@ class Run:
 
     def end(self) -> tuple[int, str]:
         """The exit code and all that was printed."""
-        output, _ = self.process.communicate(timeout=120)
+        output, _ = self.process.communicate(timeout=600)
         return self.process.returncode, output
 
     def processes(self) -> dict[int, str]:
