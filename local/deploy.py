@@ -3,7 +3,7 @@
 import io
 import time
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,9 +31,6 @@ GLUE = ("${AWS::Partition}:states:::glue:startJobRun", "${AWS::Partition}:states
 PLAIN_HTTP = ('{aws:SecureTransport: "false"}', '{aws:SecureTransport: "never"}')
 # On AWS the action covers its batch form, which has none of its own; MiniStack asks for one.
 BATCH_ACTION = ("- sqs:ChangeMessageVisibility\n", "- sqs:ChangeMessageVisibility*\n")
-# Each call at a time is a process of its own here, whose start costs half a second of a core.
-DATES_AT_A_TIME = ('"MaxConcurrency": 0,', '"MaxConcurrency": 2,')
-FILES_AT_A_TIME = ('"MaxConcurrency": 10,', '"MaxConcurrency": 2,')
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +55,7 @@ def deploy(emulator: Emulator, parameters: Mapping[str, str]) -> Deployment:
     emulator.s3.create_bucket(Bucket=ARTIFACT_BUCKET)
     artifacts = {
         "functions.zip": zip_folder(ROOT / "functions"),
-        "manifest_builder.asl.json": local_definition((ROOT / DEFINITION_FILE).read_text()).encode(),
+        "manifest_builder.asl.json": (ROOT / DEFINITION_FILE).read_bytes(),
         "template.yaml": local_template((ROOT / "template.yaml").read_text(), emulator.enforce_policies).encode(),
     }
     for key, body in artifacts.items():
@@ -94,20 +91,9 @@ def deploy(emulator: Emulator, parameters: Mapping[str, str]) -> Deployment:
 
 def local_template(text: str, enforce_policies: bool) -> str:
     """The template with its local files uploaded and the emulator's gaps bridged; nothing is expanded."""
-    more = [PLAIN_HTTP, BATCH_ACTION] if enforce_policies else []
-    return replace_all(text, [CODE, DEFINITION, GLUE, *more], "template.yaml")
-
-
-def local_definition(text: str) -> str:
-    """The state machine, with less at a time in its Maps."""
-    return replace_all(text, [DATES_AT_A_TIME, FILES_AT_A_TIME], DEFINITION_FILE)
-
-
-def replace_all(text: str, replacements: Iterable[tuple[str, str]], name: str) -> str:
-    """Raises DeployError if one of them is not there any more."""
-    for old, new in replacements:
+    for old, new in [CODE, DEFINITION, GLUE] + ([PLAIN_HTTP, BATCH_ACTION] if enforce_policies else []):
         if old not in text:
-            raise DeployError(f"{name} does not say {old!r} any more; local/deploy.py replaces it")
+            raise DeployError(f"template.yaml does not say {old!r} any more; local/deploy.py replaces it")
         text = text.replace(old, new)
     return text
 
@@ -173,7 +159,7 @@ def use_whole_numbers(emulator: Emulator) -> None:
 
 
 def lengthen_timeouts(emulator: Emulator) -> None:
-    """A function's first call takes seconds where the machine is busy; the timeouts of its tasks are limit enough."""
+    """On AWS a function's start does not count; here it does, and takes seconds where the machine is busy."""
     pages = emulator.lambda_.get_paginator("list_functions").paginate()
     for function in (function for page in pages for function in page["Functions"]):
         emulator.lambda_.update_function_configuration(

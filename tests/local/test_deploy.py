@@ -6,7 +6,7 @@ import zipfile
 
 import pytest
 
-from local.deploy import local_definition, local_template, zip_folder
+from local.deploy import local_template, zip_folder
 from local.emulator import ROOT
 from local.errors import DeployError
 
@@ -35,12 +35,6 @@ def test_with_policies_enforced_plain_http_and_the_batch_action_are_let_through_
 def test_a_template_that_has_moved_on_is_noticed() -> None:
     with pytest.raises(DeployError, match="'CodeUri: functions/'"):
         local_template(TEMPLATE.replace("CodeUri: functions/", "CodeUri: code/"), enforce_policies=False)
-
-
-def test_the_definition_differs_by_how_much_is_done_at_a_time_alone() -> None:
-    definition = (ROOT / "statemachine" / "manifest_builder.asl.json").read_text()
-    lines = difflib.ndiff(definition.splitlines(), local_definition(definition).splitlines())
-    assert {line[2:].strip() for line in lines if line.startswith("+ ")} == {'"MaxConcurrency": 2,'}
 
 
 def test_the_zip_holds_the_handlers_at_its_root_and_no_bytecode() -> None:
