@@ -5,7 +5,7 @@ from typing import Any
 from manifest_builder import clock
 from manifest_builder.planning import plan
 from manifest_builder.settings import settings
-from manifest_builder.telemetry import box, logger
+from manifest_builder.telemetry import box, outcome
 
 # 45 s here + 70 s for the critical section stay within the 120 s of the state machine.
 LATEST_START_SECONDS = 45
@@ -15,7 +15,7 @@ LATEST_START_SECONDS = 45
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
     """Asked for every date, even if all its files were duplicates: redelivery is how an abandoned build is found.
 
-    in:  {"run_id", "date_prefix", "flush_before", "batch_index", "started_at"}
+    in:  {"run_id", "execution", "date_prefix", "flush_before", "batch_index", "started_at"}
     out: {"build": bool, "reason": "resume" | "batch" | "below" | "late", "batch_index": n, "jobs_waiting": n}
     `batch_index` counts the batches that this execution has decided to cut for the date.
     """
@@ -30,9 +30,9 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
     reason = "resume" if next_step.manifest else "batch" if next_step.batch else "below"
     # Asked last: reading a long backlog takes its time too.
     if clock.age_seconds(event["started_at"], clock.now()) > LATEST_START_SECONDS:
+        # The next execution continues.
         reason = "late"
-        logger.info("too late for another round: the next execution continues")
-    logger.debug("threshold %s", reason, extra={"reason": reason, "jobs_waiting": next_step.waiting})
+    outcome(reason, jobs_waiting=next_step.waiting)
     return {
         "build": reason in ("resume", "batch"),
         "reason": reason,

@@ -11,7 +11,7 @@ from manifest_builder.errors import LockLost
 from manifest_builder.manifests import ManifestRecord
 from manifest_builder.planning import plan
 from manifest_builder.settings import settings
-from manifest_builder.telemetry import box, count, logger
+from manifest_builder.telemetry import box, count, logger, outcome
 
 PUT_ATTEMPTS = 3
 # The record's clock is ours, the run's is Glue's.
@@ -38,7 +38,7 @@ NOTHING_TO_BUILD = {
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
     """The state carries a reference to the manifest, never its files.
 
-    in:  {"run_id", "date_prefix", "flush_before", "batch_index", "token"}
+    in:  {"run_id", "execution", "date_prefix", "flush_before", "batch_index", "token"}
     out: {"needed": bool, "record": {"date_prefix", "file_name"}, "manifest_path": s3 URI, "manifest_bucket", "cut",
           "file_count", "file_size_bytes", "created_at", "marked": are its rows known to be marked,
           "stale_starter", "stale_attempted_at": the attempt that was given up, "run_found": bool,
@@ -53,12 +53,15 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
         at=clock.now(),
     )
     if next_step.manifest:
-        logger.info("manifest resumed", extra={"manifest_path": next_step.manifest.file_path})
         run_id = find_job_run(next_step.manifest) if next_step.manifest.was_attempted else None
+        outcome("run_found" if run_id else "resumed", job_run_id=run_id, **_summary(next_step.manifest))
         return _state(next_step.manifest, run_id)
     if next_step.batch:
-        return _state(cut_manifest(event["date_prefix"], batch_index, event["token"], next_step.batch), None)
-    logger.info("nothing to build: another run was first")
+        manifest = cut_manifest(event["date_prefix"], batch_index, event["token"], next_step.batch)
+        outcome("committed", **_summary(manifest))
+        return _state(manifest, None)
+    # Another run was first.
+    outcome("nothing")
     return NOTHING_TO_BUILD
 
 
@@ -83,14 +86,6 @@ def cut_manifest(date_prefix: str, batch_index: int, token: str, batch: list[Pen
         delete_litter(key)
         return committed
     count("ManifestsCreated")
-    logger.info(
-        "manifest committed",
-        extra={
-            "manifest_path": manifest.file_path,
-            "file_count": manifest.file_count,
-            "file_size_bytes": manifest.file_size_bytes,
-        },
-    )
     return manifest
 
 
@@ -147,13 +142,21 @@ def _search_job_runs(manifest: ManifestRecord) -> str | None:
     for page in aws.glue().get_paginator("get_job_runs").paginate(JobName=settings().glue_job_name):
         for run in page["JobRuns"]:
             if run.get("Arguments", {}).get("--MANIFEST_PATH") == manifest.file_path:
-                logger.info("job run found", extra={"job_run_id": run["Id"], "manifest_path": manifest.file_path})
                 return run["Id"]
         # A run that still waits in the job's queue may have no start yet.
         started = page["JobRuns"][-1].get("StartedOn") if page["JobRuns"] else None
         if started is not None and started < earliest:
             break
     return None
+
+
+def _summary(manifest: ManifestRecord) -> dict[str, Any]:
+    """What the log and the state both say of a manifest."""
+    return {
+        "manifest_path": manifest.file_path,
+        "file_count": manifest.file_count,
+        "file_size_bytes": manifest.file_size_bytes,
+    }
 
 
 def _state(manifest: ManifestRecord, job_run_id: str | None) -> dict[str, Any]:
@@ -163,11 +166,9 @@ def _state(manifest: ManifestRecord, job_run_id: str | None) -> dict[str, Any]:
             "date_prefix": manifests.partition_of(manifest.date_prefix),
             "file_name": manifest.record_name,
         },
-        "manifest_path": manifest.file_path,
+        **_summary(manifest),
         "manifest_bucket": settings().manifest_bucket,
         "cut": manifest.cut,
-        "file_count": manifest.file_count,
-        "file_size_bytes": manifest.file_size_bytes,
         "created_at": manifest.created_at,
         # Only a fully marked manifest is ever claimed for a start.
         "marked": manifest.was_attempted,

@@ -1,13 +1,14 @@
 """FindStalledDates: the sweep's first box. What has been left behind, whatever the reason?"""
 
 import uuid
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from manifest_builder import batching, clock, manifests, tracking
 from manifest_builder.settings import settings
-from manifest_builder.telemetry import box, count_bytes, gauge_seconds, logger
+from manifest_builder.telemetry import box, count_bytes, gauge_seconds, logger, outcome
 
 # Oldest first; the next sweep takes the rest.
 DATES_PER_SWEEP = 20
@@ -32,7 +33,7 @@ class DateBacklog:
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
     """Dates with an open manifest, an overdue threshold, or a file older than the flush age.
 
-    in:  {"sweep": true}
+    in:  {"execution", "sweep": true}
     out: the shape of ParseEvent's output, with no files; "flush_before" is set for a date with a file that old
     """
     # An asynchronous Express execution may be restarted under the same name: the run gets an id of its own.
@@ -58,10 +59,8 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
         if backlog.oldest_open_manifest or is_full(backlog) or is_overdue(backlog)
     }
     chosen = sorted(stalled, key=lambda date_prefix: stalled[date_prefix].oldest)[:DATES_PER_SWEEP]
-    oldest_files = [backlog.oldest_file for backlog in backlogs.values() if backlog.oldest_file]
-    count_bytes("PendingBytes", sum(backlog.pending_bytes for backlog in backlogs.values()))
-    gauge_seconds("OldestPendingSeconds", max((clock.age_seconds(since, now) for since in oldest_files), default=0))
-    logger.info("sweep", extra={"dates_pending": len(backlogs), "dates_stalled": len(stalled), "dates_chosen": chosen})
+    write_metrics(backlogs.values(), now)
+    outcome("swept", dates_pending=len(backlogs), dates_stalled=len(stalled), dates_chosen=chosen)
     return {
         "run_id": run_id,
         "dates": [
@@ -75,6 +74,20 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
         "rejected": [],
         "ignored": 0,
     }
+
+
+def write_metrics(backlogs: Collection[DateBacklog], now: datetime) -> None:
+    """Each of them at every sweep, 0 where nothing is left behind: a value that is missing means that no sweep ran."""
+
+    def oldest_seconds(moments: Iterable[str | None]) -> float:
+        return max((clock.age_seconds(since, now) for since in moments if since), default=0.0)
+
+    oldest_pending = oldest_seconds(backlog.oldest_file for backlog in backlogs)
+    count_bytes("PendingBytes", sum(backlog.pending_bytes for backlog in backlogs))
+    gauge_seconds("OldestPendingSeconds", oldest_pending)
+    # The flush age is a setting: an alarm needs a number that means the same in every deployment.
+    gauge_seconds("OldestOverdueSeconds", max(0.0, oldest_pending - settings().flush_after_minutes * 60))
+    gauge_seconds("OldestOpenManifestSeconds", oldest_seconds(backlog.oldest_open_manifest for backlog in backlogs))
 
 
 def read_backlogs() -> dict[str, DateBacklog]:

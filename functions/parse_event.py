@@ -5,7 +5,7 @@ from collections import defaultdict
 from typing import Any
 
 from manifest_builder.events import read_message
-from manifest_builder.telemetry import box, logger
+from manifest_builder.telemetry import box, logger, outcome
 
 REASON_CHARACTERS = 300
 
@@ -14,7 +14,7 @@ REASON_CHARACTERS = 300
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
     """Read every message; one that cannot be read is rejected alone.
 
-    in:  {"messages": [{"messageId", "body"}]}
+    in:  {"execution", "messages": [{"messageId", "body"}]}
     out: {"run_id", "dates": [{"date_prefix", "files": [...], "flush_before": null}],
           "rejected": [{"messageId", "reason"}], "ignored": n}
     """
@@ -32,6 +32,13 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
             reason = "; ".join(contents.problems)[:REASON_CHARACTERS]
             rejected.append({"messageId": message["messageId"], "reason": reason})
             logger.error("message rejected", extra={"message_id": message["messageId"], "reason": reason})
+    outcome(
+        "parsed",
+        messages=len(event["messages"]),
+        files=sum(map(len, files_by_date.values())),
+        rejected=len(rejected),
+        ignored=ignored,
+    )
     dates = [
         {"date_prefix": date_prefix, "files": files, "flush_before": None}
         for date_prefix, files in sorted(files_by_date.items())

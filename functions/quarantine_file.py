@@ -9,7 +9,7 @@ from botocore.exceptions import ClientError
 from manifest_builder import aws, tracking
 from manifest_builder.files import FileVersion
 from manifest_builder.settings import GB, MB, settings
-from manifest_builder.telemetry import box, logger
+from manifest_builder.telemetry import box, outcome
 
 # CopyObject's own limit; a larger copy would not end within the function's time.
 MAX_COPY_BYTES = 5 * GB
@@ -20,20 +20,21 @@ COPY = TransferConfig(multipart_threshold=256 * MB, multipart_chunksize=256 * MB
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
     """Copy first, then record: a crash in between repeats the copy, and never loses it.
 
-    in:  {"run_id", "date_prefix", "file", "reason"}
+    in:  {"run_id", "execution", "date_prefix", "file", "reason"}
     out: {"message_id", "file_path", "size_bytes", "outcome": "quarantined" | "duplicate" | "superseded"}
     """
     file = FileVersion.from_state(event["file"])
-    outcome = tracking.is_known(event["date_prefix"], file)
-    if outcome is None:
+    found = tracking.is_known(event["date_prefix"], file)
+    note = None
+    if found is None:
         note = copy_aside(file, event["reason"])
-        outcome = tracking.record_quarantine(event["date_prefix"], file, event["reason"], note).outcome
-        logger.warning("file %s", outcome, extra={"outcome": outcome, "reason": event["reason"], "copy": note})
+        found = tracking.record_quarantine(event["date_prefix"], file, event["reason"], note).outcome
+    outcome(found, reason=event["reason"], copied_to=note)
     return {
         "message_id": file.message_id,
         "file_path": file.file_path,
         "size_bytes": file.size_bytes,
-        "outcome": outcome,
+        "outcome": found,
     }
 
 

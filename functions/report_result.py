@@ -3,54 +3,64 @@
 from collections import Counter
 from typing import Any
 
-from manifest_builder.telemetry import box, count, count_bytes, logger
+from manifest_builder.telemetry import box, count, count_bytes, logger, outcome
 
-METRIC_OF_OUTCOME = {
-    "tracked": "FilesTracked",
-    "duplicate": "FilesDuplicate",
-    "superseded": "FilesSuperseded",
-    "quarantined": "FilesQuarantined",
-    "failed": "FilesFailed",
-}
+FILE_OUTCOMES = ("tracked", "duplicate", "superseded", "quarantined", "failed")
 
 
 @box
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
     """The contract with start_workflow: batchItemFailures are the messages with a rejected or failed file.
 
-    in:  {"run_id", "dates": [{"date_prefix", "outcome": "done" | "failed" | "lock_left", "files": [{"message_id",
-          "file_path", "size_bytes", "outcome"}], "jobs_waiting": n}], "rejected": [{"messageId", "reason"}],
-          "ignored": n}
+    in:  {"run_id", "execution", "dates": [{"date_prefix", "outcome": "done" | "failed" | "lock_left",
+          "files": [{"message_id", "file_path", "size_bytes", "outcome"}], "jobs_waiting": n}],
+          "rejected": [{"messageId", "reason"}], "ignored": n}; failed files and dates have an "error"
     out: {"batchItemFailures": [{"itemIdentifier"}], "failed_dates": n, "locks_left": n, "files": {outcome: n},
           "rejected": n, "ignored": n, "jobs_waiting": n}
     """
     files = [file for date in event["dates"] for file in date["files"]]
-    outcomes = Counter(file["outcome"] for file in files)
     back_to_queue = {message["messageId"] for message in event["rejected"]}
     for file in files:
         if file["outcome"] == "failed":
             back_to_queue.add(file["message_id"])
-            logger.error("file failed", extra={"file_path": file["file_path"], "error": file["error"]})
-    dates = Counter(date["outcome"] for date in event["dates"])
+            log_failure("file failed", file, "file_path")
     for date in event["dates"]:
         if date["outcome"] != "done":
-            logger.error("date failed", extra={"date_prefix": date["date_prefix"], "error": date["error"]})
-    jobs_waiting = sum(date["jobs_waiting"] for date in event["dates"])
+            log_failure("date failed", date, "date_prefix")
 
-    for outcome, number in outcomes.items():
-        count(METRIC_OF_OUTCOME[outcome], number)
-    if outcomes["tracked"]:
-        count_bytes("BytesTracked", sum(file["size_bytes"] for file in files if file["outcome"] == "tracked"))
-    if event["rejected"]:
-        count("MessagesRejected", len(event["rejected"]))
-    if jobs_waiting:
-        count("JobsWaiting", jobs_waiting)
-    return {
+    dates = Counter(date["outcome"] for date in event["dates"])
+    answer = {
         "batchItemFailures": [{"itemIdentifier": message_id} for message_id in sorted(back_to_queue)],
         "failed_dates": dates["failed"] + dates["lock_left"],
         "locks_left": dates["lock_left"],
-        "files": {outcome: outcomes[outcome] for outcome in METRIC_OF_OUTCOME},
+        "files": {name: sum(file["outcome"] == name for file in files) for name in FILE_OUTCOMES},
         "rejected": len(event["rejected"]),
         "ignored": event["ignored"],
-        "jobs_waiting": jobs_waiting,
+        "jobs_waiting": sum(date["jobs_waiting"] for date in event["dates"]),
     }
+    write_metrics(event, answer)
+    numbers = {**answer["files"], **answer}
+    outcome("reported", **{name: number for name, number in numbers.items() if isinstance(number, int) and number})
+    return answer
+
+
+def log_failure(message: str, failed: dict[str, Any], name: str) -> None:
+    logger.error(message, extra={key: failed[key] for key in (name, "outcome", "error")})
+
+
+def write_metrics(event: dict[str, Any], answer: dict[str, Any]) -> None:
+    """Zeros are left out, but for those of FilesQuarantined."""
+    counts = {f"Files{name.capitalize()}": number for name, number in answer["files"].items() if name != "quarantined"}
+    counts["MessagesRejected"] = answer["rejected"]
+    counts["JobsWaiting"] = answer["jobs_waiting"]
+    # Step Functions puts the service before the name of an error that a service integration returned.
+    counts["JobStartsFailed"] = sum(date.get("error", "").startswith("Glue.") for date in event["dates"])
+    for name, number in counts.items():
+        if number:
+            count(name, number)
+    # One value for each file that was judged: their sum is how many were refused, their average is the share of these.
+    for was_refused in [0] * answer["files"]["tracked"] + [1] * answer["files"]["quarantined"]:
+        count("FilesQuarantined", was_refused)
+    if answer["files"]["tracked"]:
+        tracked = [file for date in event["dates"] for file in date["files"] if file["outcome"] == "tracked"]
+        count_bytes("BytesTracked", sum(file["size_bytes"] for file in tracked))

@@ -13,7 +13,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from manifest_builder.settings import read_start_settings, settings
-from manifest_builder.telemetry import box, count, logger
+from manifest_builder.telemetry import box, count, logger, outcome
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -86,6 +86,7 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
         retries = [retry for of_group in pool.map(run, groups) for retry in of_group]
     if retries:
         postpone(retries)
+    outcome("ran", messages=len(messages), executions=len(groups), returned=len(retries))
     return {"batchItemFailures": [{"itemIdentifier": retry.message.message_id} for retry in retries]}
 
 
@@ -132,7 +133,7 @@ def run(messages: list[Message]) -> list[Retry]:
     logger.error(
         "the execution failed",
         extra={
-            "execution": answer["executionArn"],
+            "execution_arn": answer["executionArn"],
             "status": answer["status"],
             "error": answer.get("error"),
             "cause": answer.get("cause"),

@@ -4,19 +4,19 @@ from typing import Any
 
 from manifest_builder import tracking
 from manifest_builder.files import FileVersion
-from manifest_builder.telemetry import box, logger
+from manifest_builder.telemetry import file_box, outcome
 
 
-@box
+@file_box
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
     """One conditional write per new file; a redelivery changes nothing, an older version is ignored.
 
-    in:  {"run_id", "date_prefix", "file"}
+    in:  {"run_id", "execution", "date_prefix", "file"}
     out: {"message_id", "file_path", "size_bytes", "outcome": "tracked" | "duplicate" | "superseded"}
     """
     file = FileVersion.from_state(event["file"])
     stored = tracking.track_file(event["date_prefix"], file)
-    logger.debug("file %s", stored.outcome, extra={"outcome": stored.outcome, "file_name": stored.file_name})
+    outcome(stored.outcome, file_name=stored.file_name)
     return {
         "message_id": file.message_id,
         "file_path": file.file_path,

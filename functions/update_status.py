@@ -5,7 +5,7 @@ from typing import Any
 
 from manifest_builder import aws, clock, manifests, tracking
 from manifest_builder.settings import settings
-from manifest_builder.telemetry import box, count, count_bytes, logger
+from manifest_builder.telemetry import box, count, count_bytes, logger, outcome
 
 # Of the function's 8 s; the rest is for calls under way and for the claim.
 MARKING_TIME = timedelta(seconds=5)
@@ -15,20 +15,24 @@ MARKING_TIME = timedelta(seconds=5)
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
     """No lock is needed: a committed manifest may be finished by anyone, and running this again changes nothing.
 
-    in:  {"run_id", "date_prefix", "manifest": CreateManifest's output}
+    in:  {"run_id", "execution", "date_prefix", "manifest": CreateManifest's output}
     out: {"claimed": bool, "files_marked": n, "files_left": n}
     Nothing is claimed while files are left: the next round of the date marks them.
     """
     manifest = event["manifest"]
     files_marked, files_left = (0, 0) if manifest["marked"] else mark_files(event["date_prefix"], manifest)
     if files_left:
+        outcome("files_left", manifest_path=manifest["manifest_path"], files_marked=files_marked, files_left=files_left)
         return {"claimed": False, "files_marked": files_marked, "files_left": files_left}
     stale = (manifest["stale_starter"], manifest["stale_attempted_at"]) if manifest["stale_attempted_at"] else None
     claimed = tracking.claim_start(
         manifest["record"]["date_prefix"], manifest["record"]["file_name"], event["run_id"], stale
     )
-    if not claimed:
-        logger.info("another run starts the job", extra={"manifest_path": manifest["manifest_path"]})
+    said = "claimed" if claimed else "started_elsewhere"
+    outcome(said, manifest_path=manifest["manifest_path"], files_marked=files_marked)
+    if claimed:
+        # StartGlueJob follows.
+        count("JobStartsAttempted")
     return {"claimed": claimed, "files_marked": files_marked, "files_left": 0}
 
 
@@ -44,13 +48,10 @@ def mark_files(date_prefix: str, manifest: dict[str, Any]) -> tuple[int, int]:
     if marking.marked:
         count("FilesManifested", len(marking.marked))
         count_bytes("BytesManifested", sum(row.size_bytes for row in marking.marked))
-    logger.info(
-        "files marked",
-        extra={
-            "manifest_path": manifest["manifest_path"],
-            "named": len(named),
-            "marked": len(marking.marked),
-            "left": marking.left,
-        },
-    )
+    for row in marking.marked:
+        # The last thing that is said of a file on its way, and so DEBUG like the rest of it.
+        logger.debug(
+            "file manifested",
+            extra={"file_path": row.file_path, "outcome": "manifested", "manifest_path": manifest["manifest_path"]},
+        )
     return len(marking.marked), marking.left

@@ -4,19 +4,19 @@ from typing import Any
 
 from manifest_builder.files import FileVersion
 from manifest_builder.settings import MB, settings
-from manifest_builder.telemetry import box, logger
+from manifest_builder.telemetry import file_box, outcome
 
 
-@box
+@file_box
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
     """The rules of the specification's validate_file; the limits are inclusive.
 
-    in:  {"run_id", "file"}
+    in:  {"run_id", "execution", "date_prefix", "file"}
     out: {"valid": bool, "reason": text or null}
     """
     file = FileVersion.from_state(event["file"])
     reason = reason_to_refuse(file.key, file.size_bytes)
-    logger.debug("file checked", extra={"valid": reason is None, "reason": reason})
+    outcome("refused" if reason else "valid", reason=reason)
     return {"valid": reason is None, "reason": reason}
 
 

@@ -1,6 +1,7 @@
-"""Logs and metrics, the same for every box: one JSON line per event, metrics in CloudWatch's embedded format."""
+"""Logs and metrics, the same for every box: one JSON line per invocation, metrics in CloudWatch's embedded format."""
 
 import logging
+import time
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
@@ -10,7 +11,9 @@ from aws_lambda_powertools.metrics import MetricUnit
 
 from manifest_builder.settings import settings
 
-logger = Logger()
+# Lambda reads the level and the time of a line only if its timestamp is RFC 3339. The place in the code is the same for
+# every line that ends an invocation; others are known by their message.
+logger = Logger(use_rfc3339=True, location=None)
 metrics = Metrics()
 # Lambda gives the root logger the function's level. At DEBUG the SDK logs its requests, session token and all.
 for _library in ("botocore", "boto3", "s3transfer", "urllib3"):
@@ -20,24 +23,22 @@ Handler = Callable[[dict[str, Any], Any], dict[str, Any]]
 
 
 def box(handler: Handler) -> Handler:
-    """Wrap a handler: settings are checked when the function starts, every log line says which run, date and file it
-    is about, a failure is logged once, and metrics are written whatever happens."""
-    settings()
+    """Wrap a handler: settings are checked when the function starts, every log line says which box, run, execution,
+    date and file it is about, one line ends the invocation, and metrics are written whatever happens.
 
-    @wraps(handler)
-    def with_telemetry(event: dict[str, Any], context: Any) -> dict[str, Any]:
-        logger.clear_state()
-        logger.append_keys(**_subject(event))
-        try:
-            return handler(event, context)
-        except Exception:
-            logger.exception("%s failed", handler.__module__)
-            raise
-        finally:
-            if metrics.metric_set:
-                metrics.flush_metrics()
+    That line has `outcome` (see `outcome`) and `duration_ms`; a failure's has the exception too.
+    """
+    return _with_telemetry(handler, logger.info)
 
-    return with_telemetry
+
+def file_box(handler: Handler) -> Handler:
+    """A box that every file passes: its line is DEBUG, so that production does not pay for one per file."""
+    return _with_telemetry(handler, logger.debug)
+
+
+def outcome(name: str, **details: Any) -> None:
+    """What the box came to, for the line that ends its invocation."""
+    logger.append_keys(outcome=name, **details)
 
 
 def count(name: str, value: float = 1) -> None:
@@ -52,8 +53,39 @@ def gauge_seconds(name: str, value: float) -> None:
     metrics.add_metric(name=name, unit=MetricUnit.Seconds, value=value)
 
 
+def _with_telemetry(handler: Handler, log: Callable[[str], None]) -> Handler:
+    settings()
+    # `track_file` is the box `TrackFile`.
+    name = "".join(word.capitalize() for word in handler.__module__.split("_"))
+
+    @wraps(handler)
+    def with_telemetry(event: dict[str, Any], context: Any) -> dict[str, Any]:
+        logger.clear_state()
+        logger.append_keys(box=name, **_subject(event))
+        started = time.perf_counter()
+        try:
+            answer = handler(event, context)
+        except Exception as error:
+            outcome("failed", error=type(error).__name__, duration_ms=_milliseconds_since(started))
+            logger.exception("%s failed", name)
+            raise
+        else:
+            logger.append_keys(duration_ms=_milliseconds_since(started))
+            log(f"{name} ended")
+            return answer
+        finally:
+            if metrics.metric_set:
+                metrics.flush_metrics()
+
+    return with_telemetry
+
+
 def _subject(event: dict[str, Any]) -> dict[str, Any]:
-    subject: dict[str, Any] = {name: event[name] for name in ("run_id", "date_prefix") if name in event}
+    subject: dict[str, Any] = {name: event[name] for name in ("run_id", "execution", "date_prefix") if name in event}
     if "file" in event:
         subject["file_path"] = f"s3://{event['file']['bucket']}/{event['file']['key']}"
     return subject
+
+
+def _milliseconds_since(started: float) -> float:
+    return round((time.perf_counter() - started) * 1000, 1)

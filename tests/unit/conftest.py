@@ -1,8 +1,6 @@
 """Fixtures of the unit tests. Nothing in them waits, and nothing leaves this process."""
 
-import io
 from collections.abc import Callable, Iterator
-from typing import Any
 from unittest import mock
 
 import pytest
@@ -10,8 +8,9 @@ from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
 from manifest_builder.settings import settings
-from manifest_builder.telemetry import logger, metrics
-from tests.unit.support import Account, LogLines
+from manifest_builder.telemetry import metrics
+from tests.simulator.telemetry import Telemetry, captured
+from tests.unit.support import Account
 
 hypothesis_settings.register_profile("unit", deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
 hypothesis_settings.load_profile("unit")
@@ -54,12 +53,7 @@ def environment() -> Iterator[Callable[..., None]]:
 
 
 @pytest.fixture
-def log(capsys: pytest.CaptureFixture[str]) -> Iterator[LogLines]:
-    """What the functions log, from DEBUG on unless a test sets the level."""
-    (handler,) = logger.handlers
-    stream: Any = io.StringIO()
-    level, previous = logger.log_level, handler.setStream(stream)  # type: ignore[attr-defined]
-    logger.setLevel("DEBUG")
-    yield LogLines(stream, capsys)
-    logger.setLevel(level)
-    handler.setStream(previous)  # type: ignore[attr-defined]
+def log() -> Iterator[Telemetry]:
+    """What the functions write, from DEBUG on unless a test sets the level."""
+    with captured() as telemetry:
+        yield telemetry

@@ -1,7 +1,6 @@
 """Events by name, files and rows in one line, and AWS calls that fail on demand."""
 
 import json
-import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -170,30 +169,3 @@ def answer_lost(client: Any, method: str) -> Iterator[mock.Mock]:
 
     with intercepted(client, method, around) as calls:
         yield calls
-
-
-class LogLines:
-    """What the functions have logged since, and metrics they have written, as dictionaries."""
-
-    def __init__(self, stream: Any, capsys: Any) -> None:
-        self._stream, self._capsys, self._printed = stream, capsys, ""
-
-    @property
-    def lines(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self._stream.getvalue().splitlines()]
-
-    def at_least(self, level: str) -> list[dict[str, Any]]:
-        least = logging.getLevelNamesMapping()[level]
-        return [line for line in self.lines if logging.getLevelNamesMapping()[line["level"]] >= least]
-
-    @property
-    def metrics(self) -> dict[str, float]:
-        """The sum of each metric that was flushed."""
-        self._printed += self._capsys.readouterr().out
-        found: dict[str, float] = {}
-        for line in self._printed.splitlines():
-            document = json.loads(line)
-            for metric in document["_aws"]["CloudWatchMetrics"][0]["Metrics"]:
-                name = metric["Name"]
-                found[name] = found.get(name, 0) + sum(document[name])
-        return found

@@ -6,7 +6,8 @@ import pytest
 
 import check_threshold
 from manifest_builder import tracking
-from tests.unit.support import DATE, Account, LogLines, a_manifest, commit, track
+from tests.simulator.telemetry import Telemetry
+from tests.unit.support import DATE, Account, a_manifest, commit, track
 
 MAX = 751_619_276
 
@@ -144,9 +145,8 @@ def test_the_start_time_is_read_as_step_functions_writes_it(account: Account) ->
     assert (late["reason"], in_time["reason"]) == ("late", "below")
 
 
-def test_a_check_is_a_debug_line(account: Account, log: LogLines) -> None:
+def test_the_line_of_a_check_says_what_was_found(account: Account, log: Telemetry) -> None:
     check(account)
 
-    assert log.at_least("INFO") == []
     (line,) = log.lines
-    assert (line["run_id"], line["date_prefix"], line["reason"]) == ("run-1", DATE, "below")
+    assert (line["run_id"], line["date_prefix"], line["outcome"]) == ("run-1", DATE, "below")

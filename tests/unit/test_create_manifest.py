@@ -12,13 +12,13 @@ import create_manifest
 from manifest_builder import aws, clock, tracking
 from manifest_builder.errors import LockLost
 from manifest_builder.manifests import ManifestRecord
+from tests.simulator.telemetry import Telemetry
 from tests.simulator.world import GLUE_JOB, MANIFEST_BUCKET, TRACKING_TABLE
 from tests.unit.support import (
     ANSWER_LOST,
     DATE,
     NOON,
     Account,
-    LogLines,
     a_file,
     a_manifest,
     answer_lost,
@@ -315,7 +315,7 @@ def test_an_object_stays_where_its_commit_is_uncertain(account: Account, token: 
     assert len(account.manifest_objects()) == 1
 
 
-def test_litter_that_cannot_be_deleted_does_not_hide_the_lost_lock(account: Account, log: LogLines) -> None:
+def test_litter_that_cannot_be_deleted_does_not_hide_the_lost_lock(account: Account, log: Telemetry) -> None:
     track(*FULL)
 
     with failing(aws.s3(), "delete_object", aws_error("AccessDenied")), pytest.raises(LockLost):
@@ -325,7 +325,7 @@ def test_litter_that_cannot_be_deleted_does_not_hide_the_lost_lock(account: Acco
     assert line["key"].startswith("manifests/2025-12-23/batch-0001-")
 
 
-def test_a_committed_manifest_is_counted_once(account: Account, token: str, log: LogLines) -> None:
+def test_a_committed_manifest_is_counted_once(account: Account, token: str, log: Telemetry) -> None:
     track(*FULL)
     create(token)
     assert log.metrics["ManifestsCreated"] == 1

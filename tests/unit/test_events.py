@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 import parse_event
 from manifest_builder.events import Contents, read_message
 from manifest_builder.files import FileVersion
-from tests.unit.support import LogLines, body, event
+from tests.simulator.telemetry import Telemetry
+from tests.unit.support import body, event
 
 ETAG = "9b2cf535f27731c974343645a3985328"
 
@@ -468,7 +469,7 @@ def test_the_reason_of_a_rejection_stays_short_in_the_state() -> None:
     assert len(answer["rejected"][0]["reason"]) == 300
 
 
-def test_a_rejected_message_is_logged_with_its_id_reason_and_run(log: LogLines) -> None:
+def test_a_rejected_message_is_logged_with_its_id_reason_and_run(log: Telemetry) -> None:
     answer = parse_event.handler(messages("malformed_json.txt"), None)
 
     (line,) = log.at_least("ERROR")

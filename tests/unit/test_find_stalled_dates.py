@@ -9,7 +9,8 @@ import pytest
 
 import find_stalled_dates
 from manifest_builder import aws, batching, tracking
-from tests.unit.support import DATE, NOON, Account, LogLines, a_file, a_manifest, commit, track
+from tests.simulator.telemetry import Telemetry
+from tests.unit.support import DATE, NOON, Account, a_file, a_manifest, commit, track
 
 MAX = 751_619_276
 DAY = 1440 * 60
@@ -110,7 +111,7 @@ def test_a_sweep_takes_the_twenty_oldest_dates_oldest_first(account: Account) ->
     assert dates_of_sweep() == list(reversed(days(25)))[:20]
 
 
-def test_a_search_that_takes_too_long_to_be_of_use_is_an_error(account: Account, log: LogLines) -> None:
+def test_a_search_that_takes_too_long_to_be_of_use_is_an_error(account: Account, log: Telemetry) -> None:
     track(1)
     account.tick = timedelta(seconds=31)
 
@@ -128,21 +129,42 @@ def test_the_age_of_an_open_manifest_counts_like_that_of_a_file(account: Account
     assert dates_of_sweep() == ["2025-12-22", "2025-12-20", "2025-12-21"]
 
 
-def test_the_backlog_is_measured_over_all_dates_stalled_or_not(account: Account, log: LogLines) -> None:
+def test_the_backlog_is_measured_over_all_dates_stalled_or_not(account: Account, log: Telemetry) -> None:
     track(10, 20, date_prefix="2025-12-22")
     account.wait(seconds=90)
     track(5, date_prefix="2025-12-23")
     commit(a_manifest(date_prefix="2025-12-21", created_at=account.moment(seconds=-900), file_size_bytes=777))
+    commit(a_manifest(token="token-2", created_at=account.moment(seconds=-800)))
 
     sweep()
 
-    assert log.metrics == {"PendingBytes": 35, "OldestPendingSeconds": 90}
+    assert log.metrics == {
+        "PendingBytes": 35,
+        "OldestPendingSeconds": 90,
+        "OldestOverdueSeconds": 0,
+        "OldestOpenManifestSeconds": 900,
+    }
 
 
-def test_an_empty_backlog_is_measured_as_zero(account: Account, log: LogLines) -> None:
+def test_a_file_is_overdue_by_what_it_is_older_than_the_flush_age(account: Account, log: Telemetry) -> None:
+    track(10)
+    account.wait(hours=24, seconds=90)
+
     sweep()
 
-    assert log.metrics == {"PendingBytes": 0, "OldestPendingSeconds": 0}
+    assert log.metrics["OldestPendingSeconds"] == 24 * 3600 + 90
+    assert log.metrics["OldestOverdueSeconds"] == 90
+
+
+def test_an_empty_backlog_is_measured_as_zero(account: Account, log: Telemetry) -> None:
+    sweep()
+
+    assert log.metrics == {
+        "PendingBytes": 0,
+        "OldestPendingSeconds": 0,
+        "OldestOverdueSeconds": 0,
+        "OldestOpenManifestSeconds": 0,
+    }
 
 
 def test_the_backlog_is_read_over_pages(account: Account) -> None:
@@ -160,7 +182,7 @@ def test_the_backlog_is_read_over_pages(account: Account) -> None:
     assert {scan["IndexName"] for scan in scans} == {"pending-index"}
 
 
-def test_the_line_of_a_sweep_names_its_run_and_its_dates(account: Account, log: LogLines) -> None:
+def test_the_line_of_a_sweep_names_its_run_and_its_dates(account: Account, log: Telemetry) -> None:
     commit(a_manifest())
 
     answer = find_stalled_dates.handler({"sweep": True}, None)

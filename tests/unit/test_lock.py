@@ -8,8 +8,9 @@ import pytest
 import acquire_lock
 import release_lock
 from manifest_builder import aws, tracking
+from tests.simulator.telemetry import Telemetry
 from tests.simulator.world import TRACKING_TABLE
-from tests.unit.support import DATE, Account, LogLines, answer_lost, aws_error, failing
+from tests.unit.support import DATE, Account, answer_lost, aws_error, failing
 
 CONFLICT = aws_error("TransactionConflictException", "PutItem")
 TTL = 300
@@ -111,7 +112,7 @@ def test_a_lock_whose_token_was_lost_is_released_by_its_run(account: Account) ->
 
 
 @pytest.mark.parametrize("token", ["someone-elses", None])
-def test_a_lock_of_another_run_is_not_released(account: Account, log: LogLines, token: str | None) -> None:
+def test_a_lock_of_another_run_is_not_released(account: Account, log: Telemetry, token: str | None) -> None:
     acquire("run-2")
 
     release("run-1", token)
@@ -130,7 +131,7 @@ def test_a_token_counts_alone_so_that_a_late_release_of_an_earlier_round_does_no
     assert account.lock()["lock_id"] == "run-1"
 
 
-def test_releasing_a_lock_that_was_lost_is_logged_and_no_error(account: Account, log: LogLines) -> None:
+def test_releasing_a_lock_that_was_lost_is_logged_and_no_error(account: Account, log: Telemetry) -> None:
     token = acquire("run-1")["token"]
     account.wait(seconds=TTL + 1)
     acquire("run-2")
@@ -202,7 +203,7 @@ def test_any_other_refusal_is_an_error_and_not_a_lock_held(account: Account, cod
         release()
 
 
-def test_a_lock_that_is_held_is_counted(account: Account, log: LogLines) -> None:
+def test_a_lock_that_is_held_is_counted(account: Account, log: Telemetry) -> None:
     acquire("run-1")
     assert "LocksContended" not in log.metrics
 

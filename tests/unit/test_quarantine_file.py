@@ -10,8 +10,9 @@ import pytest
 import quarantine_file
 from manifest_builder import aws, tracking
 from manifest_builder.files import FileVersion
+from tests.simulator.telemetry import Telemetry
 from tests.simulator.world import INPUT_BUCKET, QUARANTINE_BUCKET
-from tests.unit.support import DATE, Account, LogLines, a_file, aws_error
+from tests.unit.support import DATE, Account, a_file, aws_error
 
 REASON = "Size 0.00MB out of range"
 KEY = "in/2025-12-23-a.ndjson"
@@ -204,10 +205,12 @@ def test_a_crash_between_copy_and_record_repeats_the_copy(account: Account) -> N
     assert quarantine(a_file(KEY, 2))["outcome"] == "quarantined"
 
 
-def test_a_quarantine_is_logged_with_the_files_path_and_the_reason(account: Account, log: LogLines) -> None:
+def test_a_quarantine_is_logged_in_production_too_with_the_files_path_and_the_reason(
+    account: Account, log: Telemetry
+) -> None:
     upload(account)
 
     quarantine(a_file(KEY, 2))
 
-    (line,) = log.at_least("WARNING")
-    assert (line["file_path"], line["reason"]) == (f"s3://{INPUT_BUCKET}/{KEY}", REASON)
+    (line,) = log.at_least("INFO")
+    assert (line["file_path"], line["outcome"], line["reason"]) == (f"s3://{INPUT_BUCKET}/{KEY}", "quarantined", REASON)

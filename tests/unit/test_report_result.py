@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 import report_result
-from tests.unit.support import LogLines
+from tests.simulator.telemetry import Telemetry
 
 
 def a_result(outcome: str, message_id: str = "message-1", size_bytes: int = 10) -> dict[str, Any]:
@@ -79,7 +79,7 @@ def test_waiting_jobs_are_summed() -> None:
     assert report(a_date(jobs_waiting=2), a_date(jobs_waiting=3))["jobs_waiting"] == 5
 
 
-def test_every_outcome_has_its_metric(log: LogLines) -> None:
+def test_every_outcome_has_its_metric(log: Telemetry) -> None:
     report(
         a_date(
             a_result("tracked", size_bytes=10),
@@ -105,13 +105,35 @@ def test_every_outcome_has_its_metric(log: LogLines) -> None:
     }
 
 
-def test_an_execution_without_anything_writes_no_metric(log: LogLines) -> None:
+def test_the_average_of_the_quarantined_files_is_their_share_of_the_files_judged(log: Telemetry) -> None:
+    duplicates_are_not_judged_again = [a_result("duplicate"), a_result("superseded"), a_result("failed")]
+    report(a_date(*[a_result("tracked")] * 3, a_result("quarantined"), *duplicates_are_not_judged_again))
+
+    (values,) = [values for (_, name, _), values in log.metric_values.items() if name == "FilesQuarantined"]
+    assert sorted(values) == [0, 0, 0, 1]
+
+
+def test_hundreds_of_files_in_one_execution_are_all_measured(log: Telemetry) -> None:
+    report(a_date(*[a_result("tracked")] * 250, *[a_result("quarantined")] * 150))
+
+    assert log.metrics["FilesQuarantined"] == 150
+    assert log.metrics["FilesTracked"] == 250
+
+
+@pytest.mark.parametrize(("error", "failed"), [("Glue.EntityNotFoundException", 1), ("States.Timeout", 0)])
+def test_an_error_that_glue_returned_is_a_failed_start(log: Telemetry, error: str, failed: int) -> None:
+    report(a_date(outcome="failed") | {"error": error}, a_date())
+
+    assert log.metrics.get("JobStartsFailed", 0) == failed
+
+
+def test_an_execution_without_anything_writes_no_metric(log: Telemetry) -> None:
     report(a_date())
 
     assert log.metrics == {}
 
 
-def test_a_failed_file_is_logged_with_its_path_and_error(log: LogLines) -> None:
+def test_a_failed_file_is_logged_with_its_path_and_error(log: Telemetry) -> None:
     report(a_date(a_result("failed", "message-2"), a_result("tracked")))
 
     (line,) = log.at_least("WARNING")
@@ -120,7 +142,7 @@ def test_a_failed_file_is_logged_with_its_path_and_error(log: LogLines) -> None:
 
 
 @pytest.mark.parametrize("outcome", ["failed", "lock_left"])
-def test_a_failed_date_is_logged_with_its_error(log: LogLines, outcome: str) -> None:
+def test_a_failed_date_is_logged_with_its_error(log: Telemetry, outcome: str) -> None:
     report(a_date(outcome=outcome))
 
     (line,) = log.at_least("WARNING")

@@ -11,7 +11,8 @@ from botocore.exceptions import ConnectTimeoutError, ReadTimeoutError
 
 import start_workflow
 from start_workflow import MAX_INPUT_BYTES, Message
-from tests.unit.support import LogLines, aws_error, event
+from tests.simulator.telemetry import Telemetry
+from tests.unit.support import aws_error, event
 
 URL = "https://aws.example"
 LEASE = 300
@@ -153,7 +154,7 @@ def test_the_largest_message_that_fits_is_started(machine: Machine) -> None:
     assert len(machine.raw_inputs[0].encode()) <= TOTAL_LIMIT
 
 
-def test_a_message_too_large_alone_is_reported_alone_and_starts_nothing(machine: Machine, log: LogLines) -> None:
+def test_a_message_too_large_alone_is_reported_alone_and_starts_nothing(machine: Machine, log: Telemetry) -> None:
     too_large = record(1, body_for_input_bytes(MAX_INPUT_BYTES + 1))
 
     assert deliver(too_large, record(2)) == ["message-1"]
@@ -191,7 +192,7 @@ def test_an_id_that_is_not_of_the_batch_is_not_given_back(machine: Machine) -> N
     ],
 )
 def test_an_execution_that_did_not_succeed_gives_its_whole_batch_back(
-    machine: Machine, log: LogLines, answer: dict[str, Any], delay: int
+    machine: Machine, log: Telemetry, answer: dict[str, Any], delay: int
 ) -> None:
     machine.answer = lambda ids: answer
 
@@ -217,7 +218,7 @@ def test_an_execution_that_did_not_succeed_gives_its_whole_batch_back(
     ],
 )
 def test_an_execution_that_may_be_running_is_waited_for_one_that_was_refused_is_not(
-    machine: Machine, log: LogLines, error: Exception, delay: int
+    machine: Machine, log: Telemetry, error: Exception, delay: int
 ) -> None:
     machine.answer = raising(error)
 
@@ -281,7 +282,7 @@ def test_visibility_is_changed_for_ten_messages_at_a_time(machine: Machine) -> N
     ],
 )
 def test_a_visibility_that_cannot_be_changed_is_logged_and_harmless(
-    machine: Machine, log: LogLines, visibility: Any
+    machine: Machine, log: Telemetry, visibility: Any
 ) -> None:
     machine.answer = lambda ids: succeeded("message-1")
     machine.visibility_answer = visibility
@@ -292,7 +293,7 @@ def test_a_visibility_that_cannot_be_changed_is_logged_and_harmless(
     assert (line["level"], line["message"]) == ("WARNING", "visibility not changed")
 
 
-def test_messages_that_go_back_are_counted(machine: Machine, log: LogLines) -> None:
+def test_messages_that_go_back_are_counted(machine: Machine, log: Telemetry) -> None:
     deliver(record(1))
     assert log.metrics == {}
 

@@ -1,7 +1,9 @@
-"""What every line of the log says, what the levels hide, and metrics that survive a failure."""
+"""What every line of the log says, the one that ends an invocation, what the levels hide, and metrics that survive."""
 
 import logging
+from datetime import UTC, datetime, timedelta
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -9,10 +11,16 @@ import parse_event
 import track_file
 import validate_file
 from manifest_builder import aws
-from manifest_builder.telemetry import box, count, logger
-from tests.unit.support import DATE, Account, LogLines, a_file, aws_error, body, failing
+from manifest_builder.telemetry import box, count, file_box, logger, outcome
+from tests.simulator.telemetry import Telemetry
+from tests.unit.support import DATE, Account, a_file, aws_error, body, failing
 
-FILE_EVENT = {"run_id": "run-1", "date_prefix": DATE, "file": a_file("in/ü.ndjson").to_state()}
+FILE_EVENT = {
+    "run_id": "run-1",
+    "execution": "execution-1",
+    "date_prefix": DATE,
+    "file": a_file("in/ü.ndjson").to_state(),
+}
 PATH = "s3://input-bucket/in/ü.ndjson"
 
 
@@ -22,58 +30,92 @@ def chatty(event: dict[str, Any], context: object) -> dict[str, Any]:
     logger.append_keys(extra="two")
     logger.warning("two")
     count("Things")
+    outcome("spoken", words=2)
     return {}
 
 
 @box
 def broken(event: dict[str, Any], context: object) -> dict[str, Any]:
     count("Things")
+    outcome("nearly done")
     raise KeyError("gone")
 
 
-def test_every_line_says_which_run_date_and_file_it_is_about(log: LogLines) -> None:
+@file_box
+def quiet(event: dict[str, Any], context: object) -> dict[str, Any]:
+    return {}
+
+
+def test_every_line_says_which_run_execution_date_and_file_it_is_about(log: Telemetry) -> None:
     chatty(FILE_EVENT, None)
 
-    assert [(line["run_id"], line["date_prefix"], line["file_path"]) for line in log.lines] == [
-        ("run-1", DATE, PATH)
-    ] * 2
+    assert [line["message"] for line in log.lines[:2]] == ["one", "two"]
+    said = [(line["run_id"], line["execution"], line["date_prefix"], line["file_path"]) for line in log.lines]
+    assert said == [("run-1", "execution-1", DATE, PATH)] * 3
     assert {line["service"] for line in log.lines} == {"manifest-builder-test"}
 
 
-def test_nothing_of_one_invocation_is_said_in_the_next(log: LogLines) -> None:
+def test_every_line_says_which_box_has_written_it(account: Account, log: Telemetry) -> None:
+    a_file_goes_through(FILE_EVENT)
+
+    assert [line["box"] for line in log.lines] == ["ParseEvent", "ValidateFile", "TrackFile"]
+
+
+def test_one_line_ends_an_invocation_and_says_what_came_of_it_and_how_long_it_took(log: Telemetry) -> None:
+    with mock.patch("time.perf_counter", iter([10.0, 10.0123]).__next__):
+        chatty(FILE_EVENT, None)
+
+    (end,) = [line for line in log.lines if "duration_ms" in line]
+    assert (end["level"], end["outcome"], end["words"], end["duration_ms"]) == ("INFO", "spoken", 2, 12.3)
+    assert end == log.lines[-1]
+
+
+def test_a_line_is_of_the_moment_that_it_names(log: Telemetry) -> None:
+    """Lambda takes the level and the time from a line only if its timestamp is RFC 3339."""
+    before = datetime.now(UTC)
+    chatty({}, None)
+
+    moments = [datetime.fromisoformat(line["timestamp"]) for line in log.lines]
+    assert all("T" in line["timestamp"] for line in log.lines)
+    assert all(abs(moment - before) < timedelta(minutes=1) for moment in moments)
+
+
+def test_nothing_of_one_invocation_is_said_in_the_next(log: Telemetry) -> None:
     chatty(FILE_EVENT, None)
     chatty({"run_id": "run-2"}, None)
 
-    last = log.lines[-2]
-    assert last["run_id"] == "run-2"
-    assert not {"date_prefix", "file_path", "extra"} & last.keys()
+    first_of_the_next = log.lines[3]
+    assert first_of_the_next["run_id"] == "run-2"
+    assert not {"execution", "date_prefix", "file_path", "extra", "outcome", "duration_ms"} & first_of_the_next.keys()
 
 
-def test_a_failure_is_logged_once_with_its_trace_and_what_it_is_about(log: LogLines) -> None:
+def test_a_failure_is_logged_once_with_its_trace_and_what_it_is_about(log: Telemetry) -> None:
     with pytest.raises(KeyError):
         broken(FILE_EVENT, None)
 
     (line,) = log.lines
     assert (line["level"], line["run_id"], line["file_path"]) == ("ERROR", "run-1", PATH)
+    assert (line["outcome"], line["error"]) == ("failed", "KeyError")
+    assert line["duration_ms"] >= 0
     assert line["exception_name"] == "KeyError"
     assert "Traceback" in line["exception"]
 
 
-def test_metrics_are_written_though_the_function_fails(log: LogLines) -> None:
+def test_metrics_are_written_though_the_function_fails(log: Telemetry) -> None:
     with pytest.raises(KeyError):
         broken(FILE_EVENT, None)
 
     assert log.metrics == {"Things": 1}
 
 
-def test_metrics_of_one_invocation_are_not_in_the_next(log: LogLines) -> None:
+def test_metrics_of_one_invocation_are_not_in_the_next(log: Telemetry) -> None:
     chatty({}, None)
     chatty({}, None)
 
     assert log.metrics == {"Things": 2}
 
 
-def test_a_failure_of_a_box_names_the_file(account: Account, log: LogLines) -> None:
+def test_a_failure_of_a_box_names_the_file(account: Account, log: Telemetry) -> None:
     with (
         failing(aws.dynamodb(), "put_item", aws_error("AccessDeniedException")),
         pytest.raises(Exception, match="AccessDenied"),
@@ -82,7 +124,7 @@ def test_a_failure_of_a_box_names_the_file(account: Account, log: LogLines) -> N
 
     (line,) = log.at_least("WARNING")
     assert (line["level"], line["file_path"]) == ("ERROR", PATH)
-    assert line["message"] == "track_file failed"
+    assert line["message"] == "TrackFile failed"
 
 
 def a_file_goes_through(file_event: dict[str, Any]) -> None:
@@ -92,20 +134,22 @@ def a_file_goes_through(file_event: dict[str, Any]) -> None:
     track_file.handler(file_event, None)
 
 
-def test_a_file_on_its_way_is_seen_at_debug_only(account: Account, log: LogLines) -> None:
+def test_a_file_on_its_way_is_seen_at_debug_only(account: Account, log: Telemetry) -> None:
     a_file_goes_through(FILE_EVENT)
 
-    assert {line["level"] for line in log.lines} == {"DEBUG"}
-    assert [line["file_path"] for line in log.lines] == [PATH, PATH]
-    assert {line["run_id"] for line in log.lines} == {"run-1"}
+    of_the_file = [line for line in log.lines if line.get("file_path") == PATH]
+    assert [(line["level"], line["outcome"]) for line in of_the_file] == [("DEBUG", "valid"), ("DEBUG", "tracked")]
 
 
-def test_at_the_level_of_production_a_file_on_its_way_is_silent(account: Account, log: LogLines) -> None:
+def test_at_the_level_of_production_only_the_execution_is_heard_of_not_its_files(
+    account: Account, log: Telemetry
+) -> None:
     logger.setLevel("INFO")
 
     a_file_goes_through(FILE_EVENT)
 
-    assert log.lines == []
+    (line,) = log.lines
+    assert (line["box"], line["files"]) == ("ParseEvent", 1)
 
 
 @pytest.mark.parametrize(
@@ -121,7 +165,17 @@ def test_the_sdk_does_not_log_its_requests_and_credentials(library: str) -> None
         root.setLevel(level)
 
 
-def test_a_box_without_a_run_in_its_event_can_be_called(log: LogLines) -> None:
+def test_a_failure_is_heard_of_at_any_level(log: Telemetry) -> None:
+    logger.setLevel("INFO")
+
+    quiet(FILE_EVENT, None)
+    with pytest.raises(KeyError):
+        broken(FILE_EVENT, None)
+
+    assert [line["level"] for line in log.lines] == ["ERROR"]
+
+
+def test_a_box_without_a_run_in_its_event_can_be_called(log: Telemetry) -> None:
     chatty({}, None)
 
-    assert "run_id" not in log.lines[0]
+    assert not {"run_id", "execution"} & log.lines[0].keys()

@@ -9,13 +9,13 @@ import pytest
 import update_status
 from manifest_builder import aws, clock, manifests, tracking
 from manifest_builder.batching import PendingFile
+from tests.simulator.telemetry import Telemetry
 from tests.simulator.world import MANIFEST_BUCKET, TRACKING_TABLE
 from tests.unit.support import (
     DATE,
     MB,
     NOON,
     Account,
-    LogLines,
     a_file,
     a_manifest,
     aws_error,
@@ -142,7 +142,7 @@ def test_a_manifest_that_is_marked_is_not_read_again(account: Account, manifest:
         assert update(marked) == {"claimed": True, "files_marked": 0, "files_left": 0}
 
 
-def test_the_files_and_bytes_marked_are_counted(account: Account, manifest: Manifest, log: LogLines) -> None:
+def test_the_files_and_bytes_marked_are_counted(account: Account, manifest: Manifest, log: Telemetry) -> None:
     update(manifest(*track(10, 20)))
 
     assert log.metrics["FilesManifested"] == 2
@@ -233,7 +233,7 @@ def test_a_row_that_the_table_refuses_for_now_is_left(account: Account, code: st
 
 
 def test_nothing_is_claimed_while_rows_are_left_and_another_round_goes_on(
-    account: Account, manifest: Manifest, log: LogLines
+    account: Account, manifest: Manifest, log: Telemetry
 ) -> None:
     named = manifest(*track(10, 20))
 
@@ -339,7 +339,7 @@ def test_a_claim_that_meets_a_conflict_is_tried_again(open_manifest: Account) ->
         assert claim("run-1") is True
 
 
-def test_a_lost_claim_is_said_and_no_error(manifest: Manifest, log: LogLines) -> None:
+def test_a_lost_claim_is_said_and_no_error(manifest: Manifest, log: Telemetry) -> None:
     named = manifest(*track(10))
     claim("run-0")
 
