@@ -43,16 +43,17 @@ class Stack:
         return json.dumps({"Records": [record]})
 
     def log_lines(self, box: str) -> Iterator[dict[str, Any]]:
-        """What a function has logged, by the state's name in kebab case. Its metrics are not among it."""
+        """What a box has logged. Its metrics are not among it."""
         logs = self.emulator.logs
         pages = logs.get_paginator("filter_log_events").paginate(
-            logGroupName=f"/aws/lambda/{self.deployment.stack_name}-{box}"
+            logGroupName=f"/aws/lambda/{self.deployment.stack_name}"
         )
         for page in pages:
             for event in page["events"]:
-                for line in event["message"].splitlines():
-                    if line.startswith('{"level"'):
-                        yield json.loads(line)
+                for text in event["message"].splitlines():
+                    line = json.loads(text) if text.startswith('{"level"') else {}
+                    if line.get("box") == box:
+                        yield line
 
 
 def eventually(read: Callable[[], T], is_met: Callable[[T], bool]) -> T:

@@ -72,10 +72,10 @@ def test_a_poison_message_is_parked_after_its_receives_while_its_neighbours_are_
     assert tracked.keys() == {stack.uri(key) for key in keys}
     assert not set(bodies) & set(parked) - {poison}
     (poison_id,) = [message["MessageId"] for message in sent["Successful"] if message["Id"] == "4"]
-    rejections = [line for line in stack.log_lines("parse-event") if line["message"] == "message rejected"]
+    rejections = [line for line in stack.log_lines("ParseEvent") if line["message"] == "message rejected"]
     assert [line["message_id"] for line in rejections].count(poison_id) == MAX_RECEIVES
     # A neighbour that had gone back too would have been seen again, as a duplicate.
-    outcomes = [line for line in stack.log_lines("track-file") if f"{date}-file" in line.get("file_path", "")]
+    outcomes = [line for line in stack.log_lines("TrackFile") if f"{date}-file" in line.get("file_path", "")]
     assert [line["outcome"] for line in outcomes] == ["tracked"] * 9
 
 

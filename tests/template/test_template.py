@@ -57,13 +57,12 @@ def test_state_substitution_and_function_share_a_name(box: str) -> None:
 
 
 @pytest.mark.parametrize("box", sorted(BOXES | {TRIGGER}))
-def test_function_file_role_and_log_group_share_the_boxs_name(box: str) -> None:
+def test_function_file_and_role_share_the_boxs_name(box: str) -> None:
     function = functions()[box]
     assert function["Handler"] == f"{words(box, '_')}.handler"
     assert (FUNCTIONS / f"{words(box, '_')}.py").is_file()
     assert function["FunctionName"] == {"Fn::Sub": f"${{NamePrefix}}-{words(box, '-')}"}
     assert function["Role"] == {"Fn::GetAtt": [f"{box}Role", "Arn"]}
-    assert function["LoggingConfig"]["LogGroup"] == {"Ref": f"{box}LogGroup"}
 
 
 def test_every_handler_file_has_a_function() -> None:
@@ -76,14 +75,14 @@ def test_every_log_group_forgets(name: str) -> None:
 
 
 @pytest.mark.parametrize("box", sorted(BOXES | {TRIGGER}))
-def test_a_function_logs_to_a_group_that_lambda_would_have_chosen(box: str) -> None:
-    assert properties(f"{box}LogGroup")["LogGroupName"] == {"Fn::Sub": f"/aws/lambda/${{NamePrefix}}-{words(box, '-')}"}
-
-
-@pytest.mark.parametrize("box", sorted(BOXES | {TRIGGER}))
 def test_lambdas_own_log_lines_are_left_out(box: str) -> None:
     config = functions()[box]["LoggingConfig"]
     assert (config["LogFormat"], config["SystemLogLevel"]) == ("JSON", "WARN")
+
+
+@pytest.mark.parametrize("box", sorted(BOXES | {TRIGGER}))
+def test_one_log_group_has_the_lines_of_all_functions(box: str) -> None:
+    assert functions()[box]["LoggingConfig"]["LogGroup"] == {"Ref": "FunctionLogGroup"}
 
 
 def test_a_message_stays_hidden_for_six_times_the_triggers_timeout() -> None:
