@@ -30,7 +30,7 @@ GLUE = ("${AWS::Partition}:states:::glue:startJobRun", "${AWS::Partition}:states
 # MiniStack speaks plain HTTP. Where it enforces policies, those that refuse plain HTTP must not refuse everything.
 PLAIN_HTTP = ('{aws:SecureTransport: "false"}', '{aws:SecureTransport: "never"}')
 # On AWS the action covers its batch form, which has none of its own; MiniStack asks for one.
-BATCH_ACTION = ("- sqs:ChangeMessageVisibility\n", "- sqs:ChangeMessageVisibility*\n")
+BATCH_ACTION = ("sqs:ChangeMessageVisibility]", "sqs:ChangeMessageVisibility*]")
 
 
 @dataclass(frozen=True, slots=True)

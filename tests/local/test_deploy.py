@@ -29,7 +29,10 @@ def test_only_uploads_and_the_glue_integration_are_replaced() -> None:
 
 def test_with_policies_enforced_plain_http_and_the_batch_action_are_let_through_too() -> None:
     more = set(changed_lines(enforce_policies=True)) - set(changed_lines(enforce_policies=False))
-    assert more == {'Bool: {aws:SecureTransport: "never"}', "- sqs:ChangeMessageVisibility*"}
+    http, batch = sorted(more, reverse=True)
+    assert http == 'Bool: {aws:SecureTransport: "never"}'
+    assert batch.startswith("Action: [sqs:")
+    assert batch.endswith("sqs:ChangeMessageVisibility*]")
 
 
 def test_a_template_that_has_moved_on_is_noticed() -> None:
