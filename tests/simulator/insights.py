@@ -77,7 +77,7 @@ def _database(lines: Iterable[dict[str, Any]]) -> sqlite3.Connection:
     # `field LIKE text` calls this one; to Insights a text is a part of the value, not a pattern.
     database.create_function("like", 2, lambda text, value: value is not None and text in value)
     database.create_aggregate("pct", 2, Percentile)  # type: ignore[arg-type]
-    database.create_aggregate("latest", 2, Latest)
+    database.create_aggregate("latest", 2, Latest)  # type: ignore[arg-type]
     # CloudWatch takes the time of a line from its timestamp.
     rows = [{"@timestamp": line["timestamp"], **line} for line in lines]
     names = sorted({name for row in rows for name, value in row.items() if not isinstance(value, list)})

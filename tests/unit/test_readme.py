@@ -1,12 +1,10 @@
 """What README.md says of the code is the code's own."""
 
 import re
-from pathlib import Path
 
-from tests.simulator.template import all_states, template
-from tools.diagram import README, with_picture
-
-ROOT = Path(__file__).parents[2]
+from tests.readme import README, names, table
+from tests.simulator.template import ROOT, all_states, template
+from tools.diagram import with_picture
 
 
 def test_the_picture_of_the_state_machine_is_current() -> None:
@@ -17,12 +15,18 @@ def test_the_picture_of_the_state_machine_is_current() -> None:
 
 
 def test_every_parameter_of_the_template_is_explained_with_its_default() -> None:
-    rows = [line for line in README.read_text().splitlines() if line.startswith("| `")]
-
     for name, parameter in template()["Parameters"].items():
-        (row,) = (row for row in rows if f"`{name}`" in row)
+        (row,) = (row for row in table("Parameter") if name in names(row[0]))
         default = str(parameter.get("Default", "required")).replace("/aws/service/powertools", "AWS's latest")
-        assert default.partition("/python")[0] in row, f"{name}: {default}"
+        assert default.partition("/python")[0] in row[2], f"{name}: {default}"
+
+
+def test_every_alarm_of_the_template_is_explained() -> None:
+    resources = template()["Resources"].values()
+    alarms = [resource["Properties"] for resource in resources if resource["Type"] == "AWS::CloudWatch::Alarm"]
+
+    explained = [f"${{NamePrefix}}-{name}" for row in table("Alarm") for name in names(row[0])]
+    assert sorted(explained) == sorted(alarm["AlarmName"]["Fn::Sub"] for alarm in alarms)
 
 
 def test_every_make_target_that_the_readme_names_exists() -> None:

@@ -1,20 +1,18 @@
 """The lines that a real run of the definition leaves in the log, and what the README's queries find in them."""
 
-import re
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.readme import queries
 from tests.simulator.insights import run_query
 from tests.simulator.telemetry import captured
 from tests.simulator.world import FUNCTIONS, World
 from tests.workflow.scenarios import DAY, LIMIT_30_MB, deliver, mixed, one_file_fails
 
-README = Path(__file__).parents[2] / "README.md"
 # The file that the README's query asks for; `deliver` uploads one of this name.
 FILE = f"{DAY}-file001.ndjson"
 FILE_BOXES = {"ValidateFile", "TrackFile", "QuarantineFile"}
@@ -49,13 +47,6 @@ def in_production() -> Run:
     return run("INFO", mixed, deliver(3), one_file_fails, World.sweep)
 
 
-@pytest.fixture(scope="module")
-def queries() -> dict[str, str]:
-    """The README's queries by the question that stands before each."""
-    found = re.findall(r"^([^\n]+\?)\n\n```\n((?:fields|filter|stats) [^`]+)\n```$", README.read_text(), re.MULTILINE)
-    return dict(found)
-
-
 def test_every_box_ends_each_invocation_with_one_line_that_says_what_it_was_about(everything: Run) -> None:
     ends = [line for line in everything.lines if "duration_ms" in line]
 
@@ -71,8 +62,8 @@ def test_every_box_ends_each_invocation_with_one_line_that_says_what_it_was_abou
     assert [len(executions) for executions in of_a_run.values()] == [1] * len(everything.executions)
 
 
-def test_what_became_of_a_file(everything: Run, queries: dict[str, str]) -> None:
-    query = queries["What became of a file?"].replace(FILE, f"a/{FILE}")
+def test_what_became_of_a_file(everything: Run) -> None:
+    query = queries()["What became of a file?"].replace(FILE, f"a/{FILE}")
     (row,) = (row for path, row in everything.files.items() if path.endswith(f"a/{FILE}"))
 
     found = run_query(query, everything.lines)
@@ -98,22 +89,22 @@ def test_what_became_of_a_file(everything: Run, queries: dict[str, str]) -> None
     ],
 )
 def test_what_became_of_a_file_that_was_refused_or_failed_is_known_in_production_too(
-    in_production: Run, queries: dict[str, str], name: str, said: tuple[str | None, ...]
+    in_production: Run, name: str, said: tuple[str | None, ...]
 ) -> None:
-    query = queries["What became of a file?"].replace("file001.ndjson", name)
+    query = queries()["What became of a file?"].replace("file001.ndjson", name)
 
     (line,) = run_query(query, in_production.lines)
 
     assert (line["box"], line["outcome"], line["reason"], line["error"]) == said
 
 
-def test_which_boxes_are_the_slowest(everything: Run, queries: dict[str, str]) -> None:
+def test_which_boxes_are_the_slowest(everything: Run) -> None:
     durations = defaultdict(list)
     for line in everything.lines:
         if "duration_ms" in line:
             durations[line["box"]].append(line["duration_ms"])
 
-    found = run_query(queries["Which boxes are the slowest?"], everything.lines)
+    found = run_query(queries()["Which boxes are the slowest?"], everything.lines)
 
     assert {row["box"]: (row["invocations"], row["slowest_ms"]) for row in found} == {
         box: (len(times), max(times)) for box, times in durations.items()
@@ -122,10 +113,10 @@ def test_which_boxes_are_the_slowest(everything: Run, queries: dict[str, str]) -
     assert all(row["mean_ms"] <= row["slowest_ms"] >= row["p95_ms"] for row in found)
 
 
-def test_why_files_were_quarantined(in_production: Run, queries: dict[str, str]) -> None:
+def test_why_files_were_quarantined(in_production: Run) -> None:
     refused = {path: row["reason"] for path, row in in_production.files.items() if row["status"] == "quarantined"}
 
-    found = run_query(queries["Why were files quarantined?"], in_production.lines)
+    found = run_query(queries()["Why were files quarantined?"], in_production.lines)
 
     assert len(refused) == 2
     assert {row["reason"]: row["files"] for row in found} == Counter(refused.values())

@@ -1,0 +1,133 @@
+"""The metrics that real runs write, and those that alarms, dashboard and README speak of: they are the same."""
+
+import pytest
+
+from tests.faults.lab import Lab
+from tests.readme import names, table
+from tests.simulator.telemetry import Metric, captured
+from tests.simulator.world import ENVIRONMENT, World
+from tests.template.monitoring import Look, alarms, looks
+from tests.template.sam import functions, resources
+from tests.workflow.scenarios import (
+    LIMIT_30_MB,
+    answer_lost,
+    busy,
+    deliver,
+    lock_held_elsewhere,
+    mixed,
+    one_file_fails,
+    with_glue,
+)
+
+NAMESPACE = ENVIRONMENT["POWERTOOLS_METRICS_NAMESPACE"]
+# By namespace: the dimension, the type of resource that it names, and metrics as documented.
+AWS_METRICS = {
+    # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-available-cloudwatch-metrics.html
+    "AWS/SQS": (
+        "QueueName",
+        "AWS::SQS::Queue",
+        {
+            "ApproximateAgeOfOldestMessage",
+            "ApproximateNumberOfMessagesNotVisible",
+            "ApproximateNumberOfMessagesVisible",
+        },
+    ),
+    # https://docs.aws.amazon.com/step-functions/latest/dg/procedure-cw-metrics.html, "for all state machines". Those of
+    # service integrations are no use here: their dimension names the kind of call, over all machines of the account.
+    "AWS/States": (
+        "StateMachineArn",
+        "AWS::StepFunctions::StateMachine",
+        {"ExecutionsAborted", "ExecutionsFailed", "ExecutionsStarted", "ExecutionsTimedOut"},
+    ),
+    # https://docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-types.html
+    "AWS/Lambda": ("FunctionName", "AWS::Lambda::Function", {"Duration", "Errors"}),
+}
+# What a reference to a resource has to ask for, to be the value of the dimension.
+ATTRIBUTE = {"AWS::SQS::Queue": ".QueueName", "AWS::StepFunctions::StateMachine": "", "AWS::Lambda::Function": ""}
+LOOKS = list(looks())
+OWN_LOOKS = [look for look in LOOKS if look.metric[0] == NAMESPACE]
+AWS_LOOKS = [look for look in LOOKS if look.metric[0] != NAMESPACE]
+
+
+def name_of(look: Look) -> str:
+    return f"{look.where} {look.metric[1]}"
+
+
+def old_version_comes_late(world: World) -> None:
+    newer, older = (world.upload("2025-12-23-again.ndjson", 10**7, sequencer=sequencer) for sequencer in ("02", "01"))
+    world.deliver(newer)
+    world.deliver(older)
+
+
+@pytest.fixture(scope="module")
+def written() -> set[Metric]:
+    """Whatever is written when everything happens that can."""
+    acts = [mixed, deliver(3), deliver(3), one_file_fails, old_version_comes_late, World.sweep]
+    glue = [with_glue(busy, deliver(3)), deliver(3), with_glue(answer_lost, deliver(3, day="2025-12-24"))]
+    found: set[Metric] = set()
+    for acts_of_one_world in (acts, glue, [lock_held_elsewhere]):
+        with World(environment=LIMIT_30_MB) as world, captured() as telemetry:
+            for act in acts_of_one_world:
+                act(world)
+        found |= set(telemetry.metric_values)
+    with Lab() as lab, captured() as telemetry:
+        lab.queue.send({"messageId": "poison", "body": "no event"}, lab.time())
+        assert lab.trigger()
+    return found | set(telemetry.metric_values)
+
+
+@pytest.fixture(scope="module")
+def written_by_an_idle_sweep() -> set[Metric]:
+    with World() as world, captured() as telemetry:
+        world.sweep()
+    return set(telemetry.metric_values)
+
+
+def test_alarms_and_dashboard_look_at_metrics_of_every_kind() -> None:
+    assert {look.metric[0] for look in LOOKS} == {NAMESPACE, *AWS_METRICS}
+
+
+@pytest.mark.parametrize("look", OWN_LOOKS, ids=name_of)
+def test_what_is_looked_at_is_written_with_these_very_dimensions(look: Look, written: set[Metric]) -> None:
+    assert look.metric in written
+
+
+@pytest.mark.parametrize("box", functions())
+def test_every_function_writes_under_the_stacks_name(box: str) -> None:
+    """What the runs here have in their environment is what the template gives to the functions."""
+    variables = functions()[box]["Environment"]["Variables"]
+    assert variables["POWERTOOLS_METRICS_NAMESPACE"] == NAMESPACE
+    assert variables["POWERTOOLS_SERVICE_NAME"] == {"Ref": "NamePrefix"}
+
+
+@pytest.mark.parametrize("look", AWS_LOOKS, ids=name_of)
+def test_what_aws_is_asked_for_is_documented_and_about_a_resource_of_the_stack(look: Look) -> None:
+    namespace, name, dimensions = look.metric
+    dimension, resource_type, names = AWS_METRICS[namespace]
+    assert name in names
+    ((given, value),) = dimensions
+    assert given == dimension
+    assert value in {f"<{resource}{ATTRIBUTE[resource_type]}>" for resource in resources(resource_type)}
+
+
+@pytest.mark.parametrize("look", OWN_LOOKS, ids=name_of)
+def test_what_a_sweep_measures_is_not_added_up(
+    look: Look, written: set[Metric], written_by_an_idle_sweep: set[Metric]
+) -> None:
+    statistics = {"Maximum"} if look.metric in written_by_an_idle_sweep else {"Sum", "Average"}
+    assert look.statistic in statistics
+
+
+@pytest.mark.parametrize("name", alarms())
+def test_missing_data_is_no_alarm_unless_every_sweep_brings_some(
+    name: str, written_by_an_idle_sweep: set[Metric]
+) -> None:
+    (look,) = (look for look in OWN_LOOKS + AWS_LOOKS if look.where == name)
+    expected = "missing" if look.metric in written_by_an_idle_sweep else "notBreaching"
+    assert alarms()[name]["TreatMissingData"] == expected
+
+
+def test_the_readme_explains_every_metric_and_no_other(written: set[Metric]) -> None:
+    explained = [name for row in table("Metric") for name in names(row[0])]
+
+    assert sorted(explained) == sorted(name for _, name, _ in written)
