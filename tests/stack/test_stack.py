@@ -79,6 +79,26 @@ def test_a_poison_message_is_parked_after_its_receives_while_its_neighbours_are_
     assert [line["outcome"] for line in outcomes] == ["tracked"] * 9
 
 
+def test_the_log_group_of_the_stack_follows_a_file_through_the_boxes_of_one_execution(stack: Stack) -> None:
+    key = "in/2025-04-04-file.ndjson"
+    body = stack.event(key, 30_000)
+    stack.emulator.sqs.send_message(QueueUrl=stack.deployment.input_queue_url, MessageBody=body)
+
+    lines = eventually(
+        lambda: [
+            line
+            for box in ("ValidateFile", "TrackFile")
+            for line in stack.log_lines(box)
+            if line.get("file_path") == stack.uri(key)
+        ],
+        lambda lines: len(lines) == 2,
+    )
+
+    assert [line["outcome"] for line in lines] == ["valid", "tracked"]
+    (execution,) = {line["execution"] for line in lines}
+    assert execution in {line["execution"] for line in stack.log_lines("ParseEvent")}
+
+
 def test_only_the_messages_that_failed_are_reported_to_the_queue(stack: Stack) -> None:
     date = "2025-03-03"
     records = [record("good", stack.event(f"in/{date}-file.ndjson", 30_000)), record("bad", '{"no": "event"}')]
