@@ -4,7 +4,7 @@ import json
 import re
 import threading
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar, copy_context
 from dataclasses import dataclass, field
@@ -15,9 +15,8 @@ from typing import Any, Self, cast
 from unittest import mock
 
 from botocore.awsrequest import AWSResponse
-from botocore.compat import HTTPHeaders
 from botocore.exceptions import ConnectionClosedError, ReadTimeoutError
-from moto.core.botocore_stubber import BotocoreStubber, MockRawResponse
+from moto.core.botocore_stubber import BotocoreStubber
 from moto.dynamodb.models import dynamodb_backends
 from moto.glue.models import glue_backends
 from moto.s3.models import s3_backends
@@ -26,6 +25,7 @@ import start_workflow
 from manifest_builder import clock, manifests, tracking
 from tests.faults.calls import PREEMPTIONS, ZOMBIES, Call, Fault, Killed, Kind, Source, TimedOut
 from tests.faults.queue import Queue
+from tests.simulator import wire
 from tests.simulator.world import (
     ACCOUNT,
     GLUE_JOB,
@@ -315,12 +315,12 @@ class Lab(World):
             answer = stubber.process_request(request)
             assert answer is not None, f"moto does not know {service} {operation}"
             status, headers, body = answer
-            return AWSResponse(request.url, status, _headers(headers), MockRawResponse(body))
+            return wire.response(request, status, headers, body)
 
         if operation == "StartSyncExecution":
-            process = lambda: self._start_sync_execution(request)  # noqa: E731
+            process = lambda: self.start_sync_execution(request)  # noqa: E731
         elif operation == "ChangeMessageVisibilityBatch":
-            process = lambda: _answer(  # noqa: E731
+            process = lambda: wire.answer(  # noqa: E731
                 request, 200, self.queue.change_visibility(request.body, self.time())
             )
         elif service == "sfn" or not _watching.get():
@@ -339,7 +339,7 @@ class Lab(World):
     def _source_of(self, service: str, operation: str, request: Any) -> Source:
         if service in ("sfn", "sqs"):
             return "trigger"
-        native = operation == "StartJobRun" or (operation == "UpdateItem" and b":started" in _body(request))
+        native = operation == "StartJobRun" or (operation == "UpdateItem" and b":started" in wire.body_of(request))
         return "integration" if native else "function"
 
     def _suffer(self, fault: Fault, call: Call, request: Any, process: Callable[[], AWSResponse]) -> AWSResponse:
@@ -352,10 +352,10 @@ class Lab(World):
                 self._take_effect(call, request, process)
                 raise lost
             case Kind.THROTTLED:
-                return _answer(request, 400, {"__type": "ThrottlingException", "message": "Rate exceeded"})
+                return wire.answer(request, 400, {"__type": "ThrottlingException", "message": "Rate exceeded"})
             case Kind.LATE_RUNS:
                 self._excuse_starts_of_unknown_runs()
-                return _answer(request, 200, {"JobRuns": []})
+                return wire.answer(request, 200, {"JobRuns": []})
             case Kind.CONFLICT:
                 return _conflict(request, call.operation)
             case Kind.KILLED_BEFORE:
@@ -381,27 +381,18 @@ class Lab(World):
     def _take_effect(self, call: Call, request: Any, process: Callable[[], AWSResponse]) -> AWSResponse:
         response = self._land(call, request, process)
         if response.status_code < 300:
-            self._wake_zombies(call, _body(request))
+            self._wake_zombies(call, wire.body_of(request))
         return response
 
     def _land(self, call: Call, request: Any, process: Callable[[], AWSResponse]) -> AWSResponse:
         if call.operation == "StartJobRun":
-            self._excuse_late_start(json.loads(_body(request))["Arguments"]["--MANIFEST_PATH"])
+            self._excuse_late_start(json.loads(wire.body_of(request))["Arguments"]["--MANIFEST_PATH"])
         response = process()
         self._observe_object(request, call, response.status_code)
         if call.operation == "DeleteItem" and response.status_code < 300:
-            self._observe_release(_body(request).decode())
+            self._observe_release(wire.body_of(request).decode())
         self._observe()
         return response
-
-    def _start_sync_execution(self, request: Any) -> AWSResponse:
-        execution = self.execute(json.loads(json.loads(request.body)["input"]))
-        answer = {"executionArn": "arn", "status": execution.status, "startDate": 0, "stopDate": 0}
-        if execution.output is not None:
-            answer["output"] = json.dumps(execution.output)
-        if execution.error is not None:
-            answer["error"] = execution.error
-        return _answer(request, 200, answer)
 
     # Calls of functions by the interpreter
 
@@ -621,32 +612,12 @@ def _append(states: list[Any], state: Any) -> None:
         states.append(state)
 
 
-def _body(request: Any) -> bytes:
-    body = request.body
-    if hasattr(body, "read"):
-        body.seek(0)
-        body = body.read()
-    return body.encode() if isinstance(body, str) else bytes(body or b"")
-
-
-def _answer(request: Any, status: int, document: dict[str, Any]) -> AWSResponse:
-    headers = _headers({"content-type": "application/x-amz-json-1.0"})
-    return AWSResponse(request.url, status, headers, MockRawResponse(json.dumps(document).encode()))
-
-
-def _headers(headers: Mapping[str, Any]) -> HTTPHeaders:
-    found = HTTPHeaders()
-    for name, value in headers.items():
-        found[name] = str(value)
-    return found
-
-
 def _conflict(request: Any, operation: str) -> AWSResponse:
     if operation != "TransactWriteItems":
-        return _answer(request, 400, {"__type": "TransactionConflictException", "message": "ongoing"})
+        return wire.answer(request, 400, {"__type": "TransactionConflictException", "message": "ongoing"})
     reasons = [{"Code": "TransactionConflict"}, {"Code": "None"}]
     cancelled = {"__type": "TransactionCanceledException", "message": "cancelled", "CancellationReasons": reasons}
-    return _answer(request, 400, cancelled)
+    return wire.answer(request, 400, cancelled)
 
 
 def _function_error(error: str) -> dict[str, Any]:
