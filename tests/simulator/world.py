@@ -23,6 +23,7 @@ from jsonpath_ng.ext.parser import parse as parse_json_path
 from moto import mock_aws
 from moto.core import models
 from moto.core.models import botocore_stubber
+from moto.core.serialize import BaseJSONSerializer
 from moto.glue.models import FakeJob
 from moto.stepfunctions.parser.asl.component.common.retry import retrier_decl
 from moto.stepfunctions.parser.asl.component.state.exec.state_task import lambda_eval_utils
@@ -128,6 +129,7 @@ class World:
         enter(mock.patch.object(AmazonStateLanguageParser, "parse", _parse_once))
         enter(mock.patch.object(boto3, "client", _session().client))
         enter(mock.patch.object(json_path, "parse", _parse_path_once))
+        enter(mock.patch.object(BaseJSONSerializer, "_serialize_type_structure", _serialize_structure))
         terminated = BaseExecutionWorkerCommunication.terminated
 
         def signal_end(communication: BaseExecutionWorkerCommunication) -> None:
@@ -339,6 +341,15 @@ def message(
 # moto parses the definition for each execution (0.3 s); what an execution changes is not in the parsed program.
 _parse_once = staticmethod(cache(AmazonStateLanguageParser.parse))
 _parse_path_once = cache(parse_json_path)
+_serialize_by_member = BaseJSONSerializer._serialize_type_structure
+
+
+def _serialize_structure(serializer: Any, serialized: Any, value: Any, shape: Any, key: str) -> None:
+    """moto tries every member that a value of DynamoDB may have (1 ms an item); it is as it should be already."""
+    if shape.name == "AttributeValue":
+        serialized[key] = value
+    else:
+        _serialize_by_member(serializer, serialized, value, shape, key)
 
 
 @cache
