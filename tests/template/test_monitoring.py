@@ -6,7 +6,8 @@ import pytest
 
 from tests.simulator.template import template
 from tests.template.monitoring import alarms, resolve, widgets
-from tests.template.sam import TEMPLATE, expanded, functions, properties, resources
+from tests.template.sam import expanded, functions, properties, resources
+from tools.expand_template import TEMPLATE
 
 ALARMS = alarms()
 TO_THE_TOPIC = [{"Ref": "AlarmTopic"}]
