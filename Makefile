@@ -90,9 +90,10 @@ endef
 	@.venv/$*/bin/python -m pip install -qq --disable-pip-version-check --no-input --require-hashes -r $<
 	@touch $@
 
-# .venv/npm, by npm: the lock file names no registry, so packages come from the one that npm is configured for.
+# .venv/npm, by npm: the lock file names no registry, so packages come from the one that npm is configured for. npm alone
+# does not look at the certificates that everything else trusts.
 $(NPM)/.installed: requirements/npm/package.json requirements/npm/package-lock.json
 	@echo "Installing requirements/npm into $(NPM), once ..."
 	@rm -rf $(NPM) && mkdir -p $(NPM) && cp $^ $(NPM)
-	@npm ci --prefix $(NPM) --loglevel=error --no-audit --no-fund --ignore-scripts >/dev/null
+	@NODE_EXTRA_CA_CERTS="$${NODE_EXTRA_CA_CERTS:-$$SSL_CERT_FILE}" npm ci --prefix $(NPM) --loglevel=error --no-audit --no-fund --ignore-scripts >/dev/null
 	@touch $@
