@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar, copy_context
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 from types import SimpleNamespace
@@ -278,14 +278,14 @@ class Lab(World):
     # Executions
 
     def execute(self, execution_input: dict[str, Any]) -> Execution:
-        """As in World, without the path (reading a history takes as long as the run), and nested if need be."""
+        """As in World, without the history (reading one takes as long as the run), and nested if need be."""
         running = _Running()
         outer = _running.set(running)
         try:
             execution = super().execute(execution_input)
         finally:
             _running.reset(outer)
-        return Execution("TIMED_OUT", execution.path, None, None) if running.aborted else execution
+        return replace(execution, status="TIMED_OUT", output=None, error=None) if running.aborted else execution
 
     @property
     def _started_at(self) -> str:
@@ -295,8 +295,8 @@ class Lab(World):
     def _started_at(self, moment: str) -> None:
         _running.get().started_at = moment
 
-    def _read_path(self, execution_arn: str) -> Any:
-        return {}
+    def _read_history(self, execution_arn: str) -> list[dict[str, Any]]:
+        return []
 
     @contextmanager
     def watch(self) -> Iterator[None]:

@@ -87,12 +87,19 @@ Around = Callable[[Function, dict[str, Any]], Any]
 
 @dataclass(frozen=True)
 class Execution:
-    """How an execution ended: its status, the states it entered with how often, its output or error."""
+    """How an execution ended, and the events of its history."""
 
     status: str
-    path: Counter[str]
     output: dict[str, Any] | None
     error: str | None
+    history: list[dict[str, Any]]
+
+    @property
+    def path(self) -> Counter[str]:
+        """The states that were entered, and how often."""
+        return Counter(
+            event["stateEnteredEventDetails"]["name"] for event in self.history if "stateEnteredEventDetails" in event
+        )
 
 
 @dataclass
@@ -222,14 +229,11 @@ class World:
         assert self._ends[arn].wait(EXECUTION_SECONDS), "the execution hangs"
         found = self.sfn.describe_execution(executionArn=arn)
         output = json.loads(found["output"]) if found.get("output") else None
-        return Execution(found["status"], self._read_path(arn), output, found.get("error"))
+        return Execution(found["status"], output, found.get("error"), self._read_history(arn))
 
-    def _read_path(self, execution_arn: str) -> Counter[str]:
+    def _read_history(self, execution_arn: str) -> list[dict[str, Any]]:
         pages = self.sfn.get_paginator("get_execution_history").paginate(executionArn=execution_arn)
-        events = [event for page in pages for event in page["events"]]
-        return Counter(
-            event["stateEnteredEventDetails"]["name"] for event in events if "stateEnteredEventDetails" in event
-        )
+        return [event for page in pages for event in page["events"]]
 
     def deliver(self, *messages: dict[str, str]) -> Execution:
         """Run the state machine on queue messages, as start_workflow does."""
