@@ -1,7 +1,7 @@
 """What a run left behind, read back from S3, DynamoDB, Glue and SQS: the only thing that report and verdict look at."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -100,7 +100,7 @@ class Facts:
 
 def read_facts(emulator: Emulator, deployment: Deployment, uploads: list[Upload], poison: list[str]) -> Facts:
     tracked = read_table(emulator, deployment)
-    manifests = [_manifest(emulator, deployment, row) for row in tracked.manifests]
+    manifests = [manifest_of(row, _read_uris(emulator, row["file_path"])) for row in tracked.manifests]
     return Facts(
         uploads=uploads,
         poison=poison,
@@ -130,11 +130,11 @@ def read_table(emulator: Emulator, deployment: Deployment) -> Tracked:
             elif row["date_prefix"].startswith(MANIFEST_PREFIX):
                 tracked.manifests.append(row)
             else:
-                tracked.files.append(_file_row(row))
+                tracked.files.append(file_row(row))
     return tracked
 
 
-def _file_row(row: dict[str, Any]) -> FileRow:
+def file_row(row: dict[str, Any]) -> FileRow:
     return FileRow(
         date=row["date_prefix"],
         file_name=row["file_name"],
@@ -149,13 +149,7 @@ def _file_row(row: dict[str, Any]) -> FileRow:
     )
 
 
-def _manifest(emulator: Emulator, deployment: Deployment, row: dict[str, Any]) -> Manifest:
-    bucket, _, key = row["file_path"].removeprefix("s3://").partition("/")
-    try:
-        document = json.loads(emulator.s3.get_object(Bucket=bucket, Key=key)["Body"].read())
-        uris = tuple(uri for location in document["fileLocations"] for uri in location["URIPrefixes"])
-    except emulator.s3.exceptions.NoSuchKey:
-        uris = None
+def manifest_of(row: dict[str, Any], uris: Iterable[str] | None) -> Manifest:
     return Manifest(
         date=row["date_prefix"].removeprefix(MANIFEST_PREFIX),
         path=row["file_path"],
@@ -164,8 +158,18 @@ def _manifest(emulator: Emulator, deployment: Deployment, row: dict[str, Any]) -
         size_bytes=int(row["file_size_bytes"]),
         created_at=row["created_at"],
         job_run_id=row.get("job_run_id"),
-        uris=uris,
+        uris=None if uris is None else tuple(uris),
     )
+
+
+def _read_uris(emulator: Emulator, manifest_path: str) -> list[str] | None:
+    """The files that a manifest's object names; None if there is no such object."""
+    bucket, _, key = manifest_path.removeprefix("s3://").partition("/")
+    try:
+        document = json.loads(emulator.s3.get_object(Bucket=bucket, Key=key)["Body"].read())
+    except emulator.s3.exceptions.NoSuchKey:
+        return None
+    return [uri for location in document["fileLocations"] for uri in location["URIPrefixes"]]
 
 
 def read_runs(emulator: Emulator, deployment: Deployment) -> list[JobRun]:
