@@ -57,6 +57,12 @@ class Machine:
             if state.inside:
                 yield from state.inside.all_states()
 
+    def all_edges(self) -> Iterator[Edge]:
+        yield from self.edges
+        for state in self.states:
+            if state.inside:
+                yield from state.inside.all_edges()
+
 
 def _inside(state: dict[str, Any]) -> Machine | None:
     inside = state.get("Iterator") or next(iter(state.get("Branches", [])), None)
