@@ -4,8 +4,9 @@ PYTHON ?= python3
 ARGS ?=
 PYTEST_WORKERS ?= 2
 INPUT ?=
+EVENT ?=
 KEEP ?=
-export INPUT
+export INPUT EVENT
 
 RUN := .venv/run
 DEV := .venv/dev
@@ -18,7 +19,7 @@ npm := $(shell command -v npm 2>/dev/null)
 without-npm = echo "asl-validator skipped: npm is not there; install Node.js, which brings it" >&2; [ -z "$$CI" ]
 
 .DEFAULT_GOAL := help
-.PHONY: help run test faults load lint format diagram lock clean environment
+.PHONY: help run trace test faults load lint format diagram lock clean environment
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
 
@@ -29,6 +30,9 @@ help: ## list the targets
 
 run: $(RUN)/.installed ## run the workflow here; own files: INPUT=folder; KEEP=1 leaves it up; flags: ARGS="--help"
 	@exec $(RUN)/bin/python -m local --end-with-parent $(if $(INPUT),--input "$$INPUT") $(if $(filter-out 0,$(KEEP)),--keep) $(ARGS)
+
+trace: $(DEV)/.installed ## executions as a page with their pictures, build/trace.html; one event: EVENT=tests/events/...
+	@PYTHONPATH=functions $(DEV)/bin/python -m tools.trace $(if $(EVENT),--event "$$EVENT") $(ARGS)
 
 test: $(DEV)/.installed ## all tests, in parallel (PYTEST_WORKERS=2), in random order; flags for pytest: ARGS="-k lock"
 	@$(DEV)/bin/python -m pytest -n $(PYTEST_WORKERS) --dist loadgroup $(ARGS)
@@ -68,8 +72,8 @@ lock: $(DEV)/.installed ## renew the lock files from requirements/*.in
 
 environment: $(DEV)/.installed ## make .venv/dev, the environment of tests and linters
 
-clean: ## remove the environments and every cache
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis
+clean: ## remove the environments, what was built, and every cache
+	rm -rf .venv build .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # $(error) gives the remedy in one line, and exit code 2.

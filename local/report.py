@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from itertools import groupby
+from pathlib import Path
 
 from rich import box
 from rich.console import Console
@@ -240,6 +241,10 @@ def print_verdict(console: Console, facts: Facts, checks: list[Check], seconds: 
         console.print(f"\n[bold red]promise NOT kept[/]: {summary}, {seconds:.0f} s")
 
 
+def print_page(console: Console, page: Path) -> None:
+    console.print(f"every execution, state by state: {short_path(page)}", markup=False, soft_wrap=True)
+
+
 def print_exports(console: Console, emulator: Emulator, deployment: Deployment) -> None:
     console.print("\n[bold]The emulator stays up until Ctrl-C.[/] In another terminal:\n")
     lines = [f"export {name}={value}" for name, value in emulator.environment().items()]
@@ -280,6 +285,11 @@ def plural(count: int, noun: str) -> str:
 
 def duration(minutes: float) -> str:
     return f"{minutes / 60:.0f} h" if minutes >= 120 else f"{max(1, minutes):.0f} min"
+
+
+def short_path(path: Path) -> Path:
+    """As one would type it here."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 def _key(uri: str) -> str:
