@@ -26,8 +26,10 @@ from local import report, watch
 from local.deploy import Deployment, deploy
 from local.emulator import ROOT, Emulator
 from local.errors import DeployError, EmulatorError, UsageError
-from local.facts import Upload, read_facts, read_table
+from local.facts import Facts, Upload, read_facts, read_table
 from local.files import SAMPLE_PARAMETERS, Feed, folder_feed, sample_feed
+from local.trace.emulated import read_executions
+from local.trace.page import write_page
 from local.verify import overdue_dates, verify
 
 GB = 1024**3
@@ -82,6 +84,13 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         _add_parameter(parser, flag, parameter)
     parser.add_argument(
         "--flush", action="store_true", help="at the end, let a sweep put what is pending into manifests too"
+    )
+    parser.add_argument(
+        "--page",
+        type=Path,
+        default=ROOT / "build" / "run.html",
+        metavar="FILE",
+        help="where the picture of the executions goes (default %(default)s)",
     )
     parser.add_argument("--keep", action="store_true", help="leave the emulator up until Ctrl-C")
     parser.add_argument(
@@ -192,6 +201,7 @@ def run(options: argparse.Namespace, feed: Feed) -> int:
         with steps.step("Reading everything back") as step:
             facts = read_facts(emulator, deployment, uploads, [feed.poison] if feed.poison else [])
             step.end("Everything read back", "S3, DynamoDB, Glue, SQS")
+        page = draw(steps, emulator, deployment, facts, options.page)
         # After a flush any pending file is one too many.
         checks = verify(facts, due_bytes=1 if options.flush and not limit("FlushAfterMinutes") else max_batch_bytes)
         report.print_tables(
@@ -202,6 +212,8 @@ def run(options: argparse.Namespace, feed: Feed) -> int:
             flush_after_minutes=int(limit("FlushAfterMinutes")),
         )
         report.print_verdict(console, facts, checks, steps.seconds)
+        if page:
+            report.print_page(console, page)
         if options.keep:
             keep(console, emulator, deployment)
     return KEPT if all(check.holds for check in checks) else NOT_KEPT
@@ -269,6 +281,19 @@ def _wait(
         went_well = is_done(progress)
         step.end(done if went_well else "Nothing has moved for long", report.describe(progress), went_well=went_well)
     return progress
+
+
+def draw(steps: report.Steps, emulator: Emulator, deployment: Deployment, facts: Facts, path: Path) -> Path | None:
+    """Write the page of the executions. A disk that does not take it breaks no promise."""
+    with steps.step("Drawing the executions") as step:
+        executions = read_executions(emulator, deployment, facts)
+        try:
+            write_page(path, "Manifest builder: the embedded run", executions, table_read="At the end")
+        except OSError as error:
+            step.end("Executions not drawn", str(error), went_well=False)
+            return None
+        step.end("Executions drawn", f"{report.plural(len(executions), 'execution')}, state by state")
+    return path
 
 
 def keep(console: Console, emulator: Emulator, deployment: Deployment) -> None:

@@ -1,11 +1,17 @@
-"""Flags of the embedded run: mistakes are one line with a remedy and exit code 2."""
+"""Flags of the embedded run, and what a disk that takes no page does to it."""
 
+import io
 from pathlib import Path
+from unittest import mock
 
 import pytest
+from rich.console import Console
 
+from local import cli
 from local.cli import MISTAKE, main, parse, stack_parameters, template_parameters
 from local.files import SAMPLE_PARAMETERS
+from local.report import Steps
+from tests.local.kept import kept
 
 
 @pytest.mark.parametrize(
@@ -56,3 +62,14 @@ def test_the_limits_of_the_sample_are_within_the_bounds_of_the_template() -> Non
     for name, value in SAMPLE_PARAMETERS.items():
         declared = template_parameters()[name]
         assert float(declared["MinValue"]) <= float(value) <= float(declared["MaxValue"])
+
+
+def test_a_page_that_the_disk_does_not_take_breaks_no_promise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli, "read_executions", lambda *_: [])
+    (tmp_path / "file").touch()
+    output = io.StringIO()
+    steps = Steps(Console(file=output, width=130))
+    assert cli.draw(steps, mock.Mock(), mock.Mock(), kept(), tmp_path / "file" / "run.html") is None
+    assert "✗ Executions not drawn" in output.getvalue()
+    assert cli.draw(steps, mock.Mock(), mock.Mock(), kept(), tmp_path / "run.html") == tmp_path / "run.html"
+    assert (tmp_path / "run.html").exists()

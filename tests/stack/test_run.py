@@ -1,5 +1,6 @@
 """`python -m local` as a user starts it, and everything that it starts."""
 
+import json
 import os
 import re
 import signal
@@ -7,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -63,7 +65,8 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Run]]:
     runs: list[Run] = []
 
     def start_run(*arguments: str) -> Run:
-        runs.append(Run(tmp_path, [sys.executable, "-m", "local", *arguments]))
+        command = [sys.executable, "-m", "local", "--page", str(tmp_path / "run.html"), *arguments]
+        runs.append(Run(tmp_path, command))
         return runs[-1]
 
     yield start_run
@@ -77,13 +80,34 @@ def assert_nothing_is_left(run: Run) -> None:
     assert list(run.folder.glob("manifest-builder-*")) == []
 
 
-def test_the_sample_keeps_the_promise(start: Callable[..., Run]) -> None:
+def test_the_sample_keeps_the_promise_and_shows_how(start: Callable[..., Run]) -> None:
     run = start()
     code, output = run.end()
     assert code == 0, output
     assert "promise kept: 58 files in 59 versions" in output
     assert "Dead-letter queue" in output
     assert_nothing_is_left(run)
+
+    assert output.splitlines()[-1] == f"every execution, state by state: {run.folder / 'run.html'}"
+    executions = data_of(run.folder / "run.html")["executions"]
+    files = [file for execution in executions for file in execution["files"]]
+    assert len({file["uri"] for file in files}) == 58
+    assert {file["outcome"] for file in files} >= {"tracked", "quarantined", "duplicate"}
+    assert "unknown" not in {file["outcome"] for file in files}
+    created = [each for execution in executions for each in execution["manifests"] if not each["isResumed"]]
+    assert f"{len(created)} manifests" in output.splitlines()[-2]
+    # Every file was validated, and that is told of; of the choice behind it nothing is.
+    validated = [execution["states"]["ValidateFile"]["visits"] for execution in executions if execution["files"]]
+    assert sum(validated) == len(files)
+    assert {each["states"]["IsFileValid"]["status"] for each in executions if each["files"]} == {"untold"}
+    checked = {entry["subject"] for each in executions for entry in each["entries"] if entry["kind"] == "log"}
+    assert {file["uri"] for file in files} <= checked
+
+
+def data_of(page: Path) -> Any:
+    found = re.search(r'id="data">(.*?)</script>', page.read_text())
+    assert found
+    return json.loads(found[1])
 
 
 def test_a_folder_of_own_files_keeps_the_promise(start: Callable[..., Run], tmp_path: Path) -> None:
