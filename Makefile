@@ -19,7 +19,7 @@ npm := $(shell command -v npm 2>/dev/null)
 without-npm = echo "asl-validator skipped: npm is not there; install Node.js, which brings it" >&2; [ -z "$$CI" ]
 
 .DEFAULT_GOAL := help
-.PHONY: help run trace test faults load lint format diagram lock clean environment
+.PHONY: help run trace test faults load lint format diagram pictures lock clean environment
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
 
@@ -61,6 +61,9 @@ format: $(DEV)/.installed ## format the code, and fix what ruff can fix
 
 diagram: $(DEV)/.installed ## draw the state machine in README.md anew
 	@$(DEV)/bin/python -m tools.diagram
+
+pictures: $(DEV)/.installed ## take the pictures of README.md anew, from real runs
+	@PYTHONPATH=functions $(DEV)/bin/python -m tools.pictures
 
 lock: $(DEV)/.installed ## renew the lock files from requirements/*.in
 	@cd requirements && for name in run dev checkov; do \

@@ -37,7 +37,16 @@ def test_every_make_target_that_the_readme_names_exists() -> None:
 
 
 def test_every_file_that_the_readme_links_to_exists() -> None:
-    links = re.findall(r"\]\((?!https?://)([^)#]+)\)", README.read_text())
+    links = re.findall(r"(?:\]\(|src(?:set)?=\")(?!https?://)([^)#\"]+)", README.read_text())
 
     assert links
     assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_its_pictures_are_small_and_fetch_nothing() -> None:
+    pictures = [*(ROOT / "docs").glob("*.png"), *(ROOT / "docs").glob("*.svg")]
+
+    assert pictures
+    assert max(picture.stat().st_size for picture in pictures) < 400_000
+    for picture in (ROOT / "docs").glob("*.svg"):
+        assert not re.findall(r"url\([\"']?(?!#)|href=[\"'](?!#)|@import", picture.read_text()), picture.name
