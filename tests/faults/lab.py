@@ -396,7 +396,7 @@ class Lab(World):
 
     # Calls of functions by the interpreter
 
-    def _invoke(self, parameters: dict[str, Any], region: str, state_credentials: Any) -> dict[str, Any]:
+    def invoke(self, parameters: dict[str, Any]) -> dict[str, Any]:
         running = _running.get()
         if running.aborted:
             return _function_error("Lambda.Aborted")
@@ -433,7 +433,7 @@ class Lab(World):
 
     def _run_function(self, parameters: dict[str, Any]) -> dict[str, Any]:
         try:
-            return super()._invoke(parameters, REGION, None)
+            return super().invoke(parameters)
         except Killed:
             return _function_error("Runtime.ExitError")
         except TimedOut:

@@ -5,13 +5,12 @@ import json
 import logging
 import threading
 import uuid
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache
-from types import SimpleNamespace
 from typing import Any, Self
 from unittest import mock
 from urllib.parse import quote_plus
@@ -19,25 +18,16 @@ from urllib.parse import quote_plus
 import boto3
 from boto3.dynamodb.types import TypeDeserializer
 from botocore.awsrequest import AWSResponse
-from jsonpath_ng.ext.parser import parse as parse_json_path
 from moto import mock_aws
 from moto.core import models
 from moto.core.models import botocore_stubber
 from moto.core.serialize import BaseJSONSerializer
 from moto.glue.models import FakeJob
-from moto.stepfunctions.parser.asl.component.common.retry import retrier_decl
-from moto.stepfunctions.parser.asl.component.state.exec.state_task import lambda_eval_utils
-from moto.stepfunctions.parser.asl.component.state.exec.state_task.service import (
-    state_task_service_dynamodb,
-    state_task_service_glue,
-)
-from moto.stepfunctions.parser.asl.parse.asl_parser import AmazonStateLanguageParser
-from moto.stepfunctions.parser.asl.utils import boto_client, json_path
-from moto.stepfunctions.parser.backend.execution import BaseExecutionWorkerCommunication
 
 from manifest_builder import aws, clock, manifests
 from manifest_builder.settings import settings
 from tests.simulator import wire
+from tests.simulator.engines import Engine, Moto
 from tests.simulator.template import definition, table_schema
 
 INPUT_BUCKET = "input-bucket"
@@ -80,7 +70,6 @@ ENVIRONMENT = {
 BEGINNING = datetime(2025, 12, 23, 10, tzinfo=UTC)
 TICK = timedelta(milliseconds=1)
 """What a look at the clock takes: time goes by, and in every run the same."""
-EXECUTION_SECONDS = 60
 Function = Callable[[dict[str, Any], Any], dict[str, Any]]
 Around = Callable[[Function, dict[str, Any]], Any]
 
@@ -114,6 +103,7 @@ class World:
     """What a test changes in the definition."""
     start_job_run: Callable[[Callable[[], str]], str] | None = None
     """Called instead of Glue's StartJobRun, with the call that really starts the run."""
+    engine: Engine = field(default_factory=Moto)
 
     def __enter__(self) -> Self:
         self._exit = ExitStack()
@@ -125,26 +115,9 @@ class World:
         enter(mock.patch.object(models, "RESPONSES_METHODS", []))
         enter(mock_aws(config={"stepfunctions": {"execute_state_machine": True}}))
         enter(mock.patch.object(clock, "now", self.now))
-        enter(mock.patch.object(lambda_eval_utils, "_invoke_lambda_function", self._invoke))
-        for service in (state_task_service_dynamodb, state_task_service_glue):
-            enter(
-                mock.patch.object(
-                    service, "boto_client_for", lambda region, service, **_: _integration_client(region, service)
-                )
-            )
-        enter(mock.patch.object(retrier_decl, "time", SimpleNamespace(sleep=lambda seconds: None)))
-        enter(mock.patch.object(AmazonStateLanguageParser, "parse", _parse_once))
         enter(mock.patch.object(boto3, "client", _session().client))
-        enter(mock.patch.object(json_path, "parse", _parse_path_once))
         enter(mock.patch.object(BaseJSONSerializer, "_serialize_type_structure", _serialize_structure))
-        terminated = BaseExecutionWorkerCommunication.terminated
-
-        def signal_end(communication: BaseExecutionWorkerCommunication) -> None:
-            terminated(communication)
-            self._ends[communication.execution.exec_arn].set()
-
-        self._ends: defaultdict[str, threading.Event] = defaultdict(threading.Event)
-        enter(mock.patch.object(BaseExecutionWorkerCommunication, "terminated", signal_end))
+        enter(self.engine.attached(self.invoke))
         enter(_one_request_at_a_time())
         start_job_run = FakeJob.start_job_run
         enter(
@@ -172,7 +145,7 @@ class World:
         self.dynamodb = _client("dynamodb")
         self.s3 = _client("s3")
         self.glue = _client("glue")
-        self.sfn = _client("stepfunctions")
+        self.sfn = _client("stepfunctions", self.engine.endpoint_url)
         self.dynamodb.create_table(TableName=TRACKING_TABLE, **table_schema())
         for bucket in (INPUT_BUCKET, MANIFEST_BUCKET, QUARANTINE_BUCKET):
             self.s3.create_bucket(Bucket=bucket)
@@ -180,21 +153,13 @@ class World:
         role = iam.create_role(RoleName="role", AssumeRolePolicyDocument="{}")["Role"]["Arn"]
         self.create_job()
         arns = {f"{state}FunctionArn": function_arn(state) for state in FUNCTIONS}
-        self.machine = self.sfn.create_state_machine(
-            name="manifest-builder",
-            roleArn=role,
-            definition=self.edit_definition(
-                definition(
-                    arns
-                    | {
-                        "TrackingTableName": TRACKING_TABLE,
-                        "GlueJobName": GLUE_JOB,
-                        "GlueStartJobRunResource": "arn:aws:states:::glue:startJobRun",
-                        "DynamoDbUpdateItemResource": "arn:aws:states:::dynamodb:updateItem",
-                    }
-                )
-            ),
-        )["stateMachineArn"]
+        substitutions = arns | {
+            "TrackingTableName": TRACKING_TABLE,
+            "GlueJobName": GLUE_JOB,
+            "GlueStartJobRunResource": "arn:aws:states:::glue:startJobRun",
+            "DynamoDbUpdateItemResource": "arn:aws:states:::dynamodb:updateItem",
+        }
+        self.machine = self.engine.create_machine(self.sfn, self.edit_definition(definition(substitutions)), role)
 
     def create_job(self) -> None:
         self.glue.create_job(
@@ -226,7 +191,7 @@ class World:
         arn = self.sfn.start_execution(
             stateMachineArn=self.machine, name=uuid.uuid4().hex, input=json.dumps(execution_input)
         )["executionArn"]
-        assert self._ends[arn].wait(EXECUTION_SECONDS), "the execution hangs"
+        self.engine.wait_for_end(self.sfn, arn)
         found = self.sfn.describe_execution(executionArn=arn)
         output = json.loads(found["output"]) if found.get("output") else None
         return Execution(found["status"], output, found.get("error"), self._read_history(arn))
@@ -252,12 +217,12 @@ class World:
             document["error"] = execution.error
         return wire.answer(request, 200, document)
 
-    def _invoke(self, parameters: dict[str, Any], region: str, state_credentials: Any) -> dict[str, Any]:
-        """What the interpreter does for a state that is a function."""
+    def invoke(self, parameters: dict[str, Any]) -> dict[str, Any]:
+        """Lambda's Invoke, with its parameters and its answer: what the engine calls for a state that is a function."""
         state = parameters["FunctionName"].rpartition(":")[2]
         event = json.loads(parameters["Payload"])
         if "started_at" in event:
-            # The interpreter's clock is the machine's, the functions' is the test's.
+            # The engine's clock is the machine's, the functions' is the test's.
             event["started_at"] = self._started_at
         with self._handlers:
             try:
@@ -342,9 +307,6 @@ def message(
     return {"messageId": message_id or str(uuid.uuid4()), "body": json.dumps({"Records": [record]})}
 
 
-# moto parses the definition for each execution (0.3 s); what an execution changes is not in the parsed program.
-_parse_once = staticmethod(cache(AmazonStateLanguageParser.parse))
-_parse_path_once = cache(parse_json_path)
 _serialize_by_member = BaseJSONSerializer._serialize_type_structure
 
 
@@ -367,14 +329,9 @@ def _session() -> boto3.Session:
 
 
 @cache
-def _client(service: Any) -> Any:
+def _client(service: Any, endpoint_url: str | None = None) -> Any:
     """The test's own client, not the functions': theirs are made anew in each world, as their retries have a memory."""
-    return _session().client(service)
-
-
-@cache
-def _integration_client(region: str, service: str) -> Any:
-    return boto_client.boto_client_for(region, service)
+    return _session().client(service, endpoint_url=endpoint_url)
 
 
 def function_arn(state: str) -> str:
