@@ -22,6 +22,7 @@ from moto.glue.models import glue_backends
 from moto.s3.models import s3_backends
 
 import start_workflow
+from local.lambda_endpoint import Invocation
 from manifest_builder import clock, manifests, tracking
 from tests.faults.calls import PREEMPTIONS, ZOMBIES, Call, Fault, Killed, Kind, Source, TimedOut
 from tests.faults.queue import Queue
@@ -396,7 +397,7 @@ class Lab(World):
 
     # Calls of functions by the interpreter
 
-    def invoke(self, parameters: dict[str, Any]) -> dict[str, Any]:
+    def invoke(self, parameters: dict[str, Any]) -> Invocation:
         running = _running.get()
         if running.aborted:
             return _function_error("Lambda.Aborted")
@@ -417,7 +418,7 @@ class Lab(World):
             return answer
         return self._suffer_invocation(fault, call, parameters)
 
-    def _suffer_invocation(self, fault: Fault, call: Call, parameters: dict[str, Any]) -> dict[str, Any]:
+    def _suffer_invocation(self, fault: Fault, call: Call, parameters: dict[str, Any]) -> Invocation:
         kind = fault.kind
         if kind in ZOMBIES:
             self._bury(kind, call, lambda: self._run_function(parameters))
@@ -431,7 +432,7 @@ class Lab(World):
             _running.get().aborted = True
         return _function_error(INVOCATION_ERRORS[kind])
 
-    def _run_function(self, parameters: dict[str, Any]) -> dict[str, Any]:
+    def _run_function(self, parameters: dict[str, Any]) -> Invocation:
         try:
             return super().invoke(parameters)
         except Killed:
@@ -620,5 +621,5 @@ def _conflict(request: Any, operation: str) -> AWSResponse:
     return wire.answer(request, 400, cancelled)
 
 
-def _function_error(error: str) -> dict[str, Any]:
+def _function_error(error: str) -> Invocation:
     return {"Payload": {"errorType": error, "errorMessage": error}, "FunctionError": "Unhandled"}

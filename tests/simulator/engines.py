@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import cache
+from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Protocol
 from unittest import mock
@@ -20,11 +21,17 @@ from moto.stepfunctions.parser.asl.parse.asl_parser import AmazonStateLanguagePa
 from moto.stepfunctions.parser.asl.utils import boto_client, json_path
 from moto.stepfunctions.parser.backend.execution import BaseExecutionWorkerCommunication
 
+from tests.simulator.mocked_responses import mocked_responses
+
 if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient
 
+    from local.lambda_endpoint import Invocation
+
 EXECUTION_SECONDS = 60
-Invoke = Callable[[dict[str, Any]], dict[str, Any]]
+MOTO = threading.RLock()
+"""Held while moto answers a request: its DynamoDB is not thread-safe, and the branches of a Map are threads."""
+Invoke = Callable[[dict[str, Any]], "Invocation"]
 
 
 class Engine(Protocol):
@@ -45,11 +52,15 @@ class Engine(Protocol):
 
 
 class Moto:
-    """moto's interpreter, without its waits and without parsing anything twice."""
+    """moto's interpreter, without its waits and without parsing anything twice.
+
+    With a `mock_config`, the ARN of a machine may be followed by `#` and one of its test cases.
+    """
 
     endpoint_url = None
 
-    def __init__(self) -> None:
+    def __init__(self, mock_config: Path | None = None) -> None:
+        self._mock_config = mock_config
         self._ends: defaultdict[str, threading.Event] = defaultdict(threading.Event)
 
     @contextmanager
@@ -72,6 +83,8 @@ class Moto:
             patch(AmazonStateLanguageParser, "parse", _parse_once)
             patch(json_path, "parse", _parse_path_once)
             patch(BaseExecutionWorkerCommunication, "terminated", signal_end)
+            if self._mock_config:
+                stack.enter_context(mocked_responses(self._mock_config))
             yield
 
     def create_machine(self, sfn: "SFNClient", definition: str, role: str) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import cache
+from functools import cache, partial
 from typing import Any, Self
 from unittest import mock
 from urllib.parse import quote_plus
@@ -24,10 +24,12 @@ from moto.core.models import botocore_stubber
 from moto.core.serialize import BaseJSONSerializer
 from moto.glue.models import FakeJob
 
+from local import lambda_endpoint
+from local.lambda_endpoint import Invocation
 from manifest_builder import aws, clock, manifests
 from manifest_builder.settings import settings
 from tests.simulator import wire
-from tests.simulator.engines import Engine, Moto
+from tests.simulator.engines import MOTO, Engine, Moto
 from tests.simulator.template import definition, table_schema
 
 INPUT_BUCKET = "input-bucket"
@@ -142,14 +144,14 @@ class World:
             cached.cache_clear()
 
     def _create(self) -> None:
-        self.dynamodb = _client("dynamodb")
-        self.s3 = _client("s3")
-        self.glue = _client("glue")
-        self.sfn = _client("stepfunctions", self.engine.endpoint_url)
+        self.dynamodb = client("dynamodb")
+        self.s3 = client("s3")
+        self.glue = client("glue")
+        self.sfn = client("stepfunctions", self.engine.endpoint_url)
         self.dynamodb.create_table(TableName=TRACKING_TABLE, **table_schema())
         for bucket in (INPUT_BUCKET, MANIFEST_BUCKET, QUARANTINE_BUCKET):
             self.s3.create_bucket(Bucket=bucket)
-        iam = _client("iam")
+        iam = client("iam")
         role = iam.create_role(RoleName="role", AssumeRolePolicyDocument="{}")["Role"]["Arn"]
         self.create_job()
         arns = {f"{state}FunctionArn": function_arn(state) for state in FUNCTIONS}
@@ -217,7 +219,7 @@ class World:
             document["error"] = execution.error
         return wire.answer(request, 200, document)
 
-    def invoke(self, parameters: dict[str, Any]) -> dict[str, Any]:
+    def invoke(self, parameters: dict[str, Any]) -> Invocation:
         """Lambda's Invoke, with its parameters and its answer: what the engine calls for a state that is a function."""
         state = parameters["FunctionName"].rpartition(":")[2]
         event = json.loads(parameters["Payload"])
@@ -225,11 +227,7 @@ class World:
             # The engine's clock is the machine's, the functions' is the test's.
             event["started_at"] = self._started_at
         with self._handlers:
-            try:
-                return {"Payload": json.loads(json.dumps(self.call(state, event)))}
-            except Exception as error:
-                failure = {"errorType": type(error).__name__, "errorMessage": str(error)}
-                return {"Payload": failure, "FunctionError": "Unhandled"}
+            return lambda_endpoint.invoke(partial(self.call, state), event)
 
     def _start_job_run(self, start: Callable[[], str]) -> str:
         return self.start_job_run(start) if self.start_job_run else start()
@@ -329,7 +327,7 @@ def _session() -> boto3.Session:
 
 
 @cache
-def _client(service: Any, endpoint_url: str | None = None) -> Any:
+def client(service: Any, endpoint_url: str | None = None) -> Any:
     """The test's own client, not the functions': theirs are made anew in each world, as their retries have a memory."""
     return _session().client(service, endpoint_url=endpoint_url)
 
@@ -340,12 +338,10 @@ def function_arn(state: str) -> str:
 
 @contextmanager
 def _one_request_at_a_time() -> Iterator[None]:
-    """moto's DynamoDB is not thread-safe, and the branches of a Map are threads."""
     process = botocore_stubber.process_request
-    lock = threading.RLock()
 
     def locked(request: Any) -> Any:
-        with lock:
+        with MOTO:
             return process(request)
 
     with mock.patch.object(botocore_stubber, "process_request", locked):
