@@ -5,27 +5,22 @@ Exit codes: 0 the promise is kept, 1 it is not (or the run broke), 2 the user's 
 
 import argparse
 import math
-import os
-import signal
-import sys
-import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from datetime import date
 from functools import cache, partial
 from pathlib import Path
-from types import FrameType
-from typing import NoReturn
 
 from rich.console import Console
 from samtranslator.yaml_helper import yaml_parse
 
 from local import feed as feeding
 from local import report, watch
-from local.deploy import Deployment, deploy
+from local.command import FAILED, Parser, clean_up_when_ended, exit_code, start_and_deploy
+from local.deploy import Deployment
 from local.emulator import ROOT, Emulator
-from local.errors import DeployError, EmulatorError, UsageError
+from local.errors import UsageError
 from local.facts import Facts, Upload, read_facts, read_table
 from local.files import SAMPLE_PARAMETERS, Feed, folder_feed, sample_feed
 from local.trace.emulated import read_executions
@@ -33,48 +28,25 @@ from local.trace.page import write_page
 from local.verify import overdue_dates, verify
 
 GB = 1024**3
-KEPT, NOT_KEPT, MISTAKE, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
-PARENT_POLL_SECONDS = 0.5
+KEPT, NOT_KEPT = 0, FAILED
 
 Wait = Callable[..., watch.Progress]
 """`_wait` for this run: it takes the uploads, what to wait for, and what the screen says meanwhile and then."""
 
 
-class Terminated(BaseException):
-    """Somebody asks the run to end; like Ctrl-C, not an error."""
-
-
-class Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message} (python -m local --help, or make run ARGS=--help, lists the flags)")
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
-    try:
+    def command() -> int:
         options = parse(arguments)
         feed = sample_feed() if options.input is None else folder_feed(options.input, options.date)
-        signal.signal(signal.SIGTERM, _terminate)
-        signal.signal(signal.SIGHUP, _terminate)
-        if options.end_with_parent:
-            end_with_parent()
+        clean_up_when_ended(options)
         return run(options, feed)
-    except UsageError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return MISTAKE
-    except (DeployError, EmulatorError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return NOT_KEPT
-    except KeyboardInterrupt:
-        print("\nstopped; nothing is left running", file=sys.stderr)
-        return INTERRUPTED
-    except Terminated:
-        return TERMINATED
+
+    return exit_code(command)
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = Parser(
-        prog="python -m local",
-        description="Deploys template.yaml to an emulator of AWS here, feeds it files, and checks the promise.",
+        "local", "run", "Deploys template.yaml to an emulator of AWS here, feeds it files, and checks the promise."
     )
     parser.add_argument("--input", type=_folder, metavar="FOLDER", help="feed the files below it instead of the sample")
     parser.add_argument(
@@ -96,7 +68,6 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--enforce-policies", action="store_true", help="let the emulator check the functions' permissions"
     )
-    parser.add_argument("--end-with-parent", action="store_true", help="end when the process that started this ends")
     options = parser.parse_args(arguments)
     if options.date and not options.input:
         raise UsageError("--date is for --input: the sample has dates of its own")
@@ -179,12 +150,8 @@ def run(options: argparse.Namespace, feed: Feed) -> int:
         f"\n[bold]manifest-builder[/], the whole workflow on this machine, fed with {source}\n", soft_wrap=True
     )
     with ExitStack() as stack:
-        with steps.step("Starting the emulator") as step:
-            emulator = stack.enter_context(Emulator(enforce_policies=options.enforce_policies))
-            step.end("Emulator started", f"MiniStack on {emulator.endpoint}")
-        with steps.step("Deploying template.yaml") as step:
-            deployment = deploy(emulator, parameters)
-            step.end("template.yaml deployed", f"{deployment.resources} resources through CloudFormation")
+        emulator = Emulator(enforce_policies=options.enforce_policies)
+        deployment = start_and_deploy(steps, stack, emulator, parameters)
         wait = partial(
             _wait,
             steps,
@@ -305,19 +272,3 @@ def keep(console: Console, emulator: Emulator, deployment: Deployment) -> None:
             time.sleep(1)
     except KeyboardInterrupt:
         console.print("\nstopped; nothing is left running")
-
-
-def end_with_parent() -> None:
-    """Watch for the death of the process that started this one, `make` say, and end then."""
-    parent = os.getppid()
-
-    def watch_parent() -> None:
-        while os.getppid() == parent:
-            time.sleep(PARENT_POLL_SECONDS)
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    threading.Thread(target=watch_parent, daemon=True).start()
-
-
-def _terminate(signal_number: int, frame: FrameType | None) -> NoReturn:
-    raise Terminated

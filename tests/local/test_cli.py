@@ -8,7 +8,8 @@ import pytest
 from rich.console import Console
 
 from local import cli
-from local.cli import MISTAKE, main, parse, stack_parameters, template_parameters
+from local.cli import main, parse, stack_parameters, template_parameters
+from local.command import MISTAKE
 from local.files import SAMPLE_PARAMETERS
 from local.report import Steps
 from tests.local.kept import kept
