@@ -19,20 +19,26 @@ npm := $(shell command -v npm 2>/dev/null)
 without-npm = echo "asl-validator skipped: npm is not there; install Node.js, which brings it" >&2; [ -z "$$CI" ]
 
 .DEFAULT_GOAL := help
-.PHONY: help run trace test faults load lint format diagram pictures lock clean environment
+.PHONY: help run trace stepfunctions-local lambda-endpoint test faults load lint format diagram pictures lock clean environment
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
 
 help: ## list the targets
 	@echo "usage: make <target>, with python3 (3.11 or later; another one: PYTHON=python3.13) and make itself installed"
 	@echo
-	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-14s%s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-22s%s\n", $$1, $$2 }'
 
 run: $(RUN)/.installed ## run the workflow here; own files: INPUT=folder; KEEP=1 leaves it up; flags: ARGS="--help"
 	@exec $(RUN)/bin/python -m local --end-with-parent $(if $(INPUT),--input "$$INPUT") $(if $(filter-out 0,$(KEEP)),--keep) $(ARGS)
 
 trace: $(DEV)/.installed ## executions as a page with their pictures, build/trace.html; one event: EVENT=tests/events/...
 	@PYTHONPATH=functions $(DEV)/bin/python -m tools.trace $(if $(EVENT),--event "$$EVENT") $(ARGS)
+
+stepfunctions-local: $(DEV)/.installed ## one event on Step Functions Local in Docker; another: ARGS="--event FILE"
+	@PYTHONPATH=functions exec $(DEV)/bin/python -m local.stepfunctions_local --end-with-parent $(ARGS)
+
+lambda-endpoint: $(DEV)/.installed ## the functions behind Lambda's API here, until Ctrl-C; flags: ARGS="--port 9001"
+	@exec $(DEV)/bin/python -m local.functions --end-with-parent $(ARGS)
 
 test: $(DEV)/.installed ## all tests, in parallel (PYTEST_WORKERS=2), in random order; flags for pytest: ARGS="-k lock"
 	@$(DEV)/bin/python -m pytest -n $(PYTEST_WORKERS) --dist loadgroup $(ARGS)

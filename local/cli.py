@@ -5,19 +5,17 @@ Exit codes: 0 the promise is kept, 1 it is not (or the run broke), 2 the user's 
 
 import argparse
 import math
-import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from datetime import date
 from functools import cache, partial
 from pathlib import Path
 
-from rich.console import Console
 from samtranslator.yaml_helper import yaml_parse
 
 from local import feed as feeding
 from local import report, watch
-from local.command import FAILED, Parser, clean_up_when_ended, exit_code, start_and_deploy
+from local.command import FAILED, Parser, clean_up_when_ended, exit_code, start_and_deploy, stay_up
 from local.deploy import Deployment
 from local.emulator import ROOT, Emulator
 from local.errors import UsageError
@@ -182,7 +180,7 @@ def run(options: argparse.Namespace, feed: Feed) -> int:
         if page:
             report.print_page(console, page)
         if options.keep:
-            keep(console, emulator, deployment)
+            stay_up(console, emulator, commands(deployment))
     return KEPT if all(check.holds for check in checks) else NOT_KEPT
 
 
@@ -263,12 +261,12 @@ def draw(steps: report.Steps, emulator: Emulator, deployment: Deployment, facts:
     return path
 
 
-def keep(console: Console, emulator: Emulator, deployment: Deployment) -> None:
-    """Ctrl-C is how this ends, so it does not change the verdict."""
-    try:
-        report.print_exports(console, emulator, deployment)
-        while True:
-            emulator.check_alive()
-            time.sleep(1)
-    except KeyboardInterrupt:
-        console.print("\nstopped; nothing is left running")
+def commands(deployment: Deployment) -> list[str]:
+    """What to try on an emulator that stays up."""
+    return [
+        f"aws s3 cp my.ndjson s3://{deployment.input_bucket}/2025-12-23/",
+        f"aws dynamodb scan --table-name {deployment.tracking_table}",
+        f"aws glue get-job-runs --job-name {deployment.job_name}",
+        f"aws stepfunctions start-execution --input '{{\"sweep\":true}}' "
+        f"--state-machine-arn {deployment.state_machine_arn}",
+    ]

@@ -11,10 +11,12 @@ from contextlib import ExitStack
 from types import FrameType
 from typing import NoReturn
 
+from rich.console import Console
+
 from local.deploy import Deployment, deploy
 from local.emulator import Emulator
 from local.errors import DeployError, EmulatorError, UsageError
-from local.report import Steps
+from local.report import Steps, print_exports
 
 FAILED, MISTAKE, INTERRUPTED, TERMINATED = 1, 2, 130, 143
 PARENT_POLL_SECONDS = 0.5
@@ -70,6 +72,17 @@ def start_and_deploy(steps: Steps, stack: ExitStack, emulator: Emulator, paramet
         deployment = deploy(emulator, parameters)
         step.end("template.yaml deployed", f"{deployment.resources} resources through CloudFormation")
     return deployment
+
+
+def stay_up(console: Console, emulator: Emulator, commands: list[str]) -> None:
+    """Until Ctrl-C, which is how this ends, so it does not change the exit code."""
+    try:
+        print_exports(console, emulator, commands)
+        while True:
+            emulator.check_alive()
+            time.sleep(1)
+    except KeyboardInterrupt:
+        console.print("\nstopped; nothing is left running")
 
 
 def _terminate(signal_number: int, frame: FrameType | None) -> NoReturn:

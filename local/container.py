@@ -3,7 +3,7 @@
 import os
 import socket
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from ipaddress import ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
+from docker import DockerClient as DockerSDK
 from docker.errors import DockerException, ImageNotFound
 from testcontainers.core.config import testcontainers_config
 from testcontainers.core.container import DockerContainer
@@ -32,10 +33,18 @@ MOCK_CONFIG = "/mock_config.json"
 testcontainers_config.ryuk_disabled = True
 
 
+@contextmanager
+def docker() -> Iterator[DockerSDK]:
+    """Raises DockerException where Docker does not answer."""
+    with closing(DockerClient().client) as client:
+        yield client
+
+
 def docker_is_missing() -> str | None:
     """Where Docker does not answer, what to do about it in one line."""
     try:
-        DockerClient().client.ping()
+        with docker() as client:
+            client.ping()
     except DockerException:
         return "Docker does not answer: install and start it (https://docs.docker.com/engine/install)"
     return None
@@ -46,7 +55,8 @@ def what_is_missing(image: str) -> str | None:
     if missing := docker_is_missing():
         return missing
     try:
-        DockerClient().client.images.get(image)
+        with docker() as client:
+            client.images.get(image)
     except ImageNotFound:
         return f"the image {image} is not on this machine: docker pull {image}"
     return None
@@ -58,7 +68,8 @@ def address_for_containers() -> str:
     On Linux that is the address of Docker's bridge. Docker Desktop keeps its bridge in a virtual machine, and
     passes what containers send to host.docker.internal on to 127.0.0.1.
     """
-    bridge = DockerClient().client.networks.get("bridge").attrs["IPAM"]["Config"][0]
+    with docker() as client:
+        bridge = client.networks.get("bridge").attrs["IPAM"]["Config"][0]
     # Where nobody has chosen a gateway, Docker says nothing of it and takes the first address.
     gateway: str = bridge.get("Gateway") or str(next(ip_network(bridge["Subnet"]).hosts()))
     with socket.socket() as probe:

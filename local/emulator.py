@@ -9,9 +9,10 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Self
 
 import boto3
@@ -40,18 +41,30 @@ LOG_LINES = 15
 
 
 class Emulator:
-    """Use as a context manager; `enforce_policies` makes it check the functions' permissions."""
+    """Use as a context manager; `enforce_policies` makes it check the functions' permissions.
 
-    def __init__(self, *, enforce_policies: bool = False) -> None:
+    `host` is the address that it listens on, and `settings` are further environment variables of MiniStack.
+    """
+
+    def __init__(
+        self,
+        *,
+        enforce_policies: bool = False,
+        host: str = "127.0.0.1",
+        settings: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         self.enforce_policies = enforce_policies
+        self.host = host
+        self.settings = settings
         self.endpoint = ""
+        self.port = 0
         self.folder = Path()
         self._guard: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
         self.folder = Path(tempfile.mkdtemp(prefix="manifest-builder-"))
-        port = free_port()
-        self.endpoint = f"http://127.0.0.1:{port}"
+        self.port = free_port(self.host)
+        self.endpoint = f"http://{self.host}:{self.port}"
         with self.log.open("wb") as log:
             self._guard = subprocess.Popen(
                 [sys.executable, "-m", "local.guard", str(self.folder), sys.executable, "-m", "ministack"],
@@ -59,7 +72,7 @@ class Emulator:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 cwd=ROOT,
-                env=emulator_environment(self.folder, port, self.enforce_policies),
+                env={**emulator_environment(self.folder, self.host, self.port, self.enforce_policies), **self.settings},
                 start_new_session=True,
             )
         try:
@@ -109,7 +122,7 @@ class Emulator:
         }
 
     def _wait_until_ready(self) -> None:
-        # The machine's own proxies must not be asked for 127.0.0.1.
+        # The machine's own proxies must not be asked for an address of this machine.
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
@@ -184,7 +197,7 @@ class Emulator:
         return self._session.client("stepfunctions", endpoint_url=self.endpoint)
 
 
-def emulator_environment(folder: Path, port: int, enforce_policies: bool) -> dict[str, str]:
+def emulator_environment(folder: Path, host: str, port: int, enforce_policies: bool) -> dict[str, str]:
     """A clean environment: the functions inherit it, and the machine's own must not leak into them."""
     return {
         # The job runs `python3` of the PATH, with boto3 installed.
@@ -192,7 +205,7 @@ def emulator_environment(folder: Path, port: int, enforce_policies: bool) -> dic
         "HOME": str(folder),
         "TMPDIR": str(folder),
         "LANG": "C.UTF-8",
-        "BIND_HOST": "127.0.0.1",
+        "BIND_HOST": host,
         "GATEWAY_PORT": str(port),
         "S3_DATA_DIR": str(folder / "s3"),
         "PERSIST_STATE": "0",
@@ -201,15 +214,15 @@ def emulator_environment(folder: Path, port: int, enforce_policies: bool) -> dic
         "IOT_MTLS_ENABLED": "0",
         "SFTP_ENABLED": "0",
         "DOCKER_HOST": "unix:///nonexistent.sock",
-        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
         "AWS_DISABLE_HOST_PREFIX_INJECTION": "true",
         "AWS_EC2_METADATA_DISABLED": "true",
         **CREDENTIALS,
     }
 
 
-def free_port() -> int:
+def free_port(host: str) -> int:
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.bind((host, 0))
         port: int = probe.getsockname()[1]
         return port

@@ -15,7 +15,6 @@ from rich.status import Status
 from rich.table import Table
 from rich.text import Text
 
-from local.deploy import Deployment
 from local.emulator import Emulator
 from local.facts import Facts, FileRow, Manifest
 from local.verify import Check
@@ -245,19 +244,10 @@ def print_page(console: Console, page: Path) -> None:
     console.print(f"every execution, state by state: {short_path(page)}", markup=False, soft_wrap=True)
 
 
-def print_exports(console: Console, emulator: Emulator, deployment: Deployment) -> None:
+def print_exports(console: Console, emulator: Emulator, commands: list[str]) -> None:
     console.print("\n[bold]The emulator stays up until Ctrl-C.[/] In another terminal:\n")
-    lines = [f"export {name}={value}" for name, value in emulator.environment().items()]
-    lines += [
-        "unset AWS_PROFILE AWS_SESSION_TOKEN",
-        "",
-        f"aws s3 cp my.ndjson s3://{deployment.input_bucket}/2025-12-23/",
-        f"aws dynamodb scan --table-name {deployment.tracking_table}",
-        f"aws glue get-job-runs --job-name {deployment.job_name}",
-        f"aws stepfunctions start-execution --input '{{\"sweep\":true}}' "
-        f"--state-machine-arn {deployment.state_machine_arn}",
-    ]
-    for line in lines:
+    exports = [f"export {name}={value}" for name, value in emulator.environment().items()]
+    for line in [*exports, "unset AWS_PROFILE AWS_SESSION_TOKEN", "", *commands]:
         console.print(f"  {line}", markup=False, soft_wrap=True)
 
 

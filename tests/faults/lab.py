@@ -296,7 +296,7 @@ class Lab(World):
     def _started_at(self, moment: str) -> None:
         _running.get().started_at = moment
 
-    def _read_history(self, execution_arn: str) -> list[dict[str, Any]]:
+    def _read_history(self, execution_arn: str) -> list[Any]:
         return []
 
     @contextmanager

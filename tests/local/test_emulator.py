@@ -12,13 +12,13 @@ def test_nothing_of_the_machines_environment_reaches_the_functions(monkeypatch: 
     monkeypatch.setenv("AWS_SESSION_TOKEN", "real")
     monkeypatch.setenv("PYTHONPATH", "/elsewhere")
     monkeypatch.setenv("MAX_BATCH_SIZE_GB", "9")
-    environment = emulator_environment(Path("/throwaway"), 4567, enforce_policies=False)
+    environment = emulator_environment(Path("/throwaway"), "127.0.0.1", 4567, enforce_policies=False)
     assert not environment.keys() & {"AWS_PROFILE", "AWS_SESSION_TOKEN", "PYTHONPATH", "MAX_BATCH_SIZE_GB"}
     assert environment["HOME"] == "/throwaway"
 
 
-def test_the_emulator_listens_on_this_machine_only() -> None:
-    environment = emulator_environment(Path("/throwaway"), 4567, enforce_policies=False)
+def test_the_emulator_listens_on_this_machine_only_unless_told_otherwise() -> None:
+    environment = emulator_environment(Path("/throwaway"), Emulator().host, 4567, enforce_policies=False)
     assert environment["BIND_HOST"] == "127.0.0.1"
     assert environment["AWS_ENDPOINT_URL"] == "http://127.0.0.1:4567"
 

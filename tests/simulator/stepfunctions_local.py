@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 EXECUTION_SECONDS = 150
 """More than the machine's own limit, at which the engine ends it."""
-POLL_SECONDS = 0.1
+POLL_SECONDS = 0.25
 
 
 class StepFunctionsLocal:

@@ -24,7 +24,7 @@ from moto.core.models import botocore_stubber
 from moto.core.serialize import BaseJSONSerializer
 from moto.glue.models import FakeJob
 
-from local import lambda_endpoint
+from local import history, lambda_endpoint
 from local.lambda_endpoint import Invocation
 from manifest_builder import aws, clock, manifests
 from manifest_builder.settings import settings
@@ -83,14 +83,12 @@ class Execution:
     status: str
     output: dict[str, Any] | None
     error: str | None
-    history: list[dict[str, Any]]
+    history: list[Any]
 
     @property
     def path(self) -> Counter[str]:
         """The states that were entered, and how often."""
-        return Counter(
-            event["stateEnteredEventDetails"]["name"] for event in self.history if "stateEnteredEventDetails" in event
-        )
+        return Counter(history.states_entered(self.history))
 
 
 @dataclass
@@ -195,12 +193,13 @@ class World:
         )["executionArn"]
         self.engine.wait_for_end(self.sfn, arn)
         found = self.sfn.describe_execution(executionArn=arn)
+        events = self._read_history(arn)
         output = json.loads(found["output"]) if found.get("output") else None
-        return Execution(found["status"], output, found.get("error"), self._read_history(arn))
+        error = found.get("error") or history.failure(events).get("error")
+        return Execution(found["status"], output, error, events)
 
-    def _read_history(self, execution_arn: str) -> list[dict[str, Any]]:
-        pages = self.sfn.get_paginator("get_execution_history").paginate(executionArn=execution_arn)
-        return [event for page in pages for event in page["events"]]
+    def _read_history(self, execution_arn: str) -> list[Any]:
+        return history.read(self.sfn, execution_arn)
 
     def deliver(self, *messages: dict[str, str]) -> Execution:
         """Run the state machine on queue messages, as start_workflow does."""

@@ -1,4 +1,4 @@
-"""`python -m local` as a user starts it, and everything that it starts."""
+"""`python -m local` and its like as a user starts them, and everything that they start."""
 
 import json
 import os
@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +45,16 @@ class Run:
         output, _ = self.process.communicate(timeout=600)
         return self.process.returncode, output
 
+    def read_until(self, text: str) -> str:
+        """What was printed up to the line with this text."""
+        assert self.process.stdout is not None
+        printed = ""
+        while text not in printed:
+            line = self.process.stdout.readline()
+            assert line, printed
+            printed += line
+        return printed
+
     def processes(self) -> dict[int, str]:
         """Command lines of every process that has this run's folder in its environment, less the run itself."""
         found = {}
@@ -64,9 +76,9 @@ class Run:
 def start(tmp_path: Path) -> Iterator[Callable[..., Run]]:
     runs: list[Run] = []
 
-    def start_run(*arguments: str) -> Run:
-        command = [sys.executable, "-m", "local", "--page", str(tmp_path / "run.html"), *arguments]
-        runs.append(Run(tmp_path, command))
+    def start_run(*arguments: str, module: str = "local") -> Run:
+        page = ["--page", str(tmp_path / "run.html")] if module == "local" else []
+        runs.append(Run(tmp_path, [sys.executable, "-m", module, *page, *arguments]))
         return runs[-1]
 
     yield start_run
@@ -162,12 +174,7 @@ def test_a_run_that_is_kept_says_how_to_reach_it_and_ends_with_ctrl_c(
     folder.mkdir()
     (folder / "2025-06-01.ndjson").write_bytes(b"{}\n")
     run = start("--input", str(folder), "--keep")
-    assert run.process.stdout is not None
-    printed = ""
-    while "aws s3 cp" not in printed:
-        line = run.process.stdout.readline()
-        assert line, printed
-        printed += line
+    printed = run.read_until("aws s3 cp")
     assert re.search(r"export AWS_ENDPOINT_URL=http://127\.0\.0\.1:\d+\n", printed)
     assert "export AWS_DISABLE_HOST_PREFIX_INJECTION=true\n" in printed
     assert "promise kept" in printed
@@ -181,6 +188,24 @@ def test_a_run_ends_with_the_process_that_started_it(tmp_path: Path) -> None:
     run.wait_for_a_function()
     run.process.kill()
     run.end()
+    assert_nothing_is_left(run)
+
+
+@pytest.mark.parametrize(("signal_number", "code"), [(signal.SIGINT, 0), (signal.SIGKILL, -signal.SIGKILL)])
+def test_functions_are_served_on_loopback_until_the_endpoint_is_ended(
+    start: Callable[..., Run], signal_number: signal.Signals, code: int
+) -> None:
+    run = start("--port", "0", module="local.functions")
+    found = re.search(r"functions on http://127\.0\.0\.1:(\d+)\n", run.read_until("aws lambda invoke"))
+    assert found
+    with closing(HTTPConnection("127.0.0.1", int(found[1]), timeout=60)) as connection:
+        path = "/2015-03-31/functions/manifest-builder-parse-event/invocations"
+        connection.request("POST", path, '{"messages": [{"messageId": "1", "body": "no event"}]}')
+        rejected = json.load(connection.getresponse())["rejected"]
+    assert [message["messageId"] for message in rejected] == ["1"]
+    assert listening_addresses({run.process.pid, *run.processes()}) == {LOOPBACK}
+    run.process.send_signal(signal_number)
+    assert run.end()[0] == code
     assert_nothing_is_left(run)
 
 

@@ -16,7 +16,8 @@ from importlib import metadata
 from pathlib import Path
 
 from packaging.requirements import Requirement
-from testcontainers.core.docker_client import DockerClient
+
+from local.container import docker
 
 IMAGE = "stepfunctions-standin"
 INTERPRETER = Path(sys.executable).resolve()
@@ -44,7 +45,8 @@ def make(name: str = IMAGE) -> None:
         with tarfile.open(fileobj=file, mode="w", dereference=True) as tar:
             for path in files | shared_libraries(files):
                 tar.add(path)
-        DockerClient().client.api.import_image(file.name, repository=name, changes=changes)
+        with docker() as client:
+            client.api.import_image(file.name, repository=name, changes=changes)
 
 
 def standard_library() -> Iterator[Path]:
