@@ -12,6 +12,7 @@ from local.deploy import deploy
 from local.emulator import Emulator
 from local.files import SAMPLE_PARAMETERS
 from tests.stack.stack import Stack
+from tests.workflow.mocked_cases import MOCK_CONFIG
 
 HERE = Path(__file__).parent
 
@@ -24,5 +25,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def stack() -> Iterator[Stack]:
-    with Emulator(enforce_policies=True) as emulator:
+    # Mocked responses are for executions that name a test case; no other one waits between its retries, either.
+    settings = {"SFN_MOCK_CONFIG": str(MOCK_CONFIG), "SFN_WAIT_SCALE": "0"}
+    with Emulator(enforce_policies=True, settings=settings) as emulator:
         yield Stack(emulator, deploy(emulator, SAMPLE_PARAMETERS))
