@@ -106,18 +106,19 @@ def commands(endpoint_url: str, deployment: Deployment) -> list[str]:
     name = deployment.stack_name
     local = "aws stepfunctions --endpoint-url http://127.0.0.1:8083"
     return [
-        "jq '{messages: [.Records[] | {messageId, body}]}' tests/events/sqs_batch.json > input.json",
+        "mkdir -p build && jq '{messages: [.Records[] | {messageId, body}]}' tests/events/sqs_batch.json "
+        "> build/input.json",
         f"aws lambda invoke --endpoint-url {endpoint_url} --function-name {name}-parse-event "
-        "--payload fileb://input.json /dev/stdout",
+        "--payload fileb://build/input.json /dev/stdout",
         "",
         "docker run --rm --detach --network host --env AWS_ACCESS_KEY_ID --env AWS_SECRET_ACCESS_KEY "
         f"--env AWS_DEFAULT_REGION --env LAMBDA_ENDPOINT={endpoint_url} --env DYNAMODB_ENDPOINT=$AWS_ENDPOINT_URL "
         "--env GLUE_ENDPOINT=$AWS_ENDPOINT_URL amazon/aws-stepfunctions-local:2.0.0",
         f"aws stepfunctions describe-state-machine --state-machine-arn {deployment.state_machine_arn} "
-        "--query definition --output text | sed s/aws-sdk:glue/glue/ > definition.json",
-        f"{local} create-state-machine --name {name} --definition file://definition.json "
+        "--query definition --output text | sed s/aws-sdk:glue/glue/ > build/definition.json",
+        f"{local} create-state-machine --name {name} --definition file://build/definition.json "
         "--role-arn arn:aws:iam::123456789012:role/any",
-        f"{local} start-execution --name first --input file://input.json "
+        f"{local} start-execution --name first --input file://build/input.json "
         f"--state-machine-arn arn:aws:states:us-east-1:123456789012:stateMachine:{name}",
         f"{local} describe-execution --execution-arn arn:aws:states:us-east-1:123456789012:execution:{name}:first",
     ]
