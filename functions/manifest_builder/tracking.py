@@ -293,7 +293,8 @@ def open_manifests(date_prefix: str) -> list[ManifestRecord]:
     """The manifests of a date whose job run is not recorded yet, read consistently."""
     partition = manifests.partition_of(date_prefix)
     rows = _query_index("date_prefix = :date_prefix", {":date_prefix": partition})
-    return [_manifest_record(date_prefix, row) for row in rows]
+    # An open manifest has been pending since its creation: the index need not hold the moment twice, for every file.
+    return [_manifest_record(date_prefix, row | {"created_at": row["pending_since"]}) for row in rows]
 
 
 def commit_manifest(manifest: ManifestRecord, token: str) -> ManifestRecord:
