@@ -26,9 +26,9 @@ type_serializer = TypeSerializer()
 type_deserializer = TypeDeserializer()
 
 PENDING_INDEX = "pending-index"
-# One page of a threshold check. An item of the index is about 200 bytes, so a page is about 16 read units; a query
-# without a limit would read a megabyte (128 read units) to learn what the first few rows say.
-PAGE_ITEMS = 320
+# One page of a threshold check: a manifest of 3.5 MB files and the one too many, about 11 read units. A query without a
+# limit would read a megabyte (256 read units) to learn what the first few rows say.
+PAGE_ITEMS = 208
 MARKING_THREADS = 16
 CONFLICT_ATTEMPTS = 5
 CONTENTION_ATTEMPTS = 5
