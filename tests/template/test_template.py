@@ -85,8 +85,10 @@ def test_one_log_group_has_the_lines_of_all_functions(box: str) -> None:
     assert functions()[box]["LoggingConfig"]["LogGroup"] == {"Ref": "FunctionLogGroup"}
 
 
-def test_a_message_stays_hidden_for_six_times_the_triggers_timeout() -> None:
-    assert properties("InputQueue")["VisibilityTimeout"] >= 6 * functions()[TRIGGER]["Timeout"]
+def test_a_message_stays_hidden_for_six_times_the_triggers_timeout_and_its_batching_window() -> None:
+    (mapping,) = resources("AWS::Lambda::EventSourceMapping").values()
+    least = 6 * functions()[TRIGGER]["Timeout"] + mapping["Properties"]["MaximumBatchingWindowInSeconds"]
+    assert properties("InputQueue")["VisibilityTimeout"] >= least
 
 
 def test_the_machine_ends_before_the_trigger_and_the_trigger_before_the_shortest_lease() -> None:
@@ -113,6 +115,7 @@ def test_the_queue_feeds_the_trigger_ten_messages_at_a_time_under_a_cap() -> Non
         "EventSourceArn": {"Fn::GetAtt": ["InputQueue", "Arn"]},
         "FunctionName": {"Ref": "StartWorkflowFunction"},
         "BatchSize": 10,
+        "MaximumBatchingWindowInSeconds": 20,
         "FunctionResponseTypes": ["ReportBatchItemFailures"],
         "ScalingConfig": {"MaximumConcurrency": {"Ref": "MaxConcurrency"}},
     }
