@@ -10,6 +10,7 @@ export INPUT EVENT
 
 RUN := .venv/run
 DEV := .venv/dev
+BENCH := .venv/bench
 CHECKOV := .venv/checkov
 NPM := .venv/npm
 DEFINITION := statemachine/manifest_builder.asl.json
@@ -19,7 +20,7 @@ npm := $(shell command -v npm 2>/dev/null)
 without-npm = echo "asl-validator skipped: npm is not there; install Node.js, which brings it" >&2; [ -z "$$CI" ]
 
 .DEFAULT_GOAL := help
-.PHONY: help run trace stepfunctions-local lambda-endpoint test faults load lint format diagram pictures lock clean environment
+.PHONY: help run trace stepfunctions-local lambda-endpoint test faults load bench lint format diagram pictures lock clean environment
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
 
@@ -49,6 +50,9 @@ faults: $(DEV)/.installed ## crash every call of every scenario (15 minutes), an
 load: $(DEV)/.installed ## 2,000 files on the deployed stack while functions are killed at random
 	@PYTHONPATH=functions $(DEV)/bin/python -m tests.faults.load $(ARGS)
 
+bench: $(BENCH)/.installed ## cost and speed beside a monolith's, measured (15 minutes): docs/performance.md
+	@PYTHONPATH=functions $(BENCH)/bin/python -m bench $(ARGS)
+
 lint: $(DEV)/.installed $(CHECKOV)/.installed $(if $(npm),$(NPM)/.installed) ## ruff, mypy --strict, bandit, cfn-lint, checkov, statelint, asl-validator
 	@$(DEV)/bin/ruff check
 	@$(DEV)/bin/ruff format --check
@@ -72,7 +76,7 @@ pictures: $(DEV)/.installed ## take the pictures of README.md anew, from real ru
 	@PYTHONPATH=functions $(DEV)/bin/python -m tools.pictures
 
 lock: $(DEV)/.installed ## renew the lock files from requirements/*.in
-	@cd requirements && for name in run dev checkov; do \
+	@cd requirements && for name in run dev bench checkov; do \
 		UV_CUSTOM_COMPILE_COMMAND="make lock" ../$(DEV)/bin/uv pip compile --quiet --upgrade --universal \
 			--python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links $$name.in -o $$name.txt \
 			|| exit 1; \
