@@ -9,6 +9,7 @@ from local.emulator import Emulator
 from local.facts import FINISHED_STATES, Upload, count_messages, read_runs, read_table
 
 POLL_SECONDS = 0.3
+PAUSES_PER_READ = 4
 # Above the longest pause of a healthy run in which nothing failed: a held-back start of a job.
 STALL_SECONDS = 75
 MAX_RECEIVES = 5
@@ -98,4 +99,4 @@ def wait(
         if is_done(progress) or time.monotonic() - moved_at > patience:
             return progress
         # A large table takes long to read; the workflow needs the emulator's time more than we do.
-        time.sleep(max(POLL_SECONDS, time.monotonic() - started))
+        time.sleep(max(POLL_SECONDS, PAUSES_PER_READ * (time.monotonic() - started)))

@@ -92,3 +92,20 @@ def test_a_lease_and_the_last_return_of_a_message_are_waited_for() -> None:
 
 def test_the_receives_are_those_of_the_template() -> None:
     assert f"maxReceiveCount: {watch.MAX_RECEIVES}\n" in (ROOT / "template.yaml").read_text()
+
+
+def test_reading_takes_at_most_a_fifth_of_the_time(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
+    reading = 0.0
+
+    def read_slowly(*_: object) -> Progress:
+        nonlocal reading
+        clock.sleep(2)
+        reading += 2
+        return DONE
+
+    emulator: Any = SimpleNamespace(check_alive=lambda: None)
+    deployment: Any = None
+    monkeypatch.setattr(watch, "read_progress", read_slowly)
+    watch.wait(emulator, deployment, [], lambda _: clock.now > 60, lambda _: None)
+
+    assert reading / clock.now <= 0.25  # the last read has no pause after it
