@@ -8,6 +8,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from copy import copy
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache, partial
@@ -22,6 +23,8 @@ from moto import mock_aws
 from moto.core import models
 from moto.core.models import botocore_stubber
 from moto.core.serialize import BaseJSONSerializer
+from moto.dynamodb.models.dynamo_type import Item, LimitedSizeDict
+from moto.dynamodb.models.table import SecondaryIndex
 from moto.glue.models import FakeJob
 
 from local import history, lambda_endpoint
@@ -117,6 +120,7 @@ class World:
         enter(mock.patch.object(clock, "now", self.now))
         enter(mock.patch.object(boto3, "client", _session().client))
         enter(mock.patch.object(BaseJSONSerializer, "_serialize_type_structure", _serialize_structure))
+        enter(mock.patch.object(SecondaryIndex, "project", _index_entry))
         enter(self.engine.attached(self.invoke))
         enter(_one_request_at_a_time())
         start_job_run = FakeJob.start_job_run
@@ -302,6 +306,16 @@ def message(
         "s3": {"bucket": {"name": bucket}, "object": s3_object},
     }
     return {"messageId": message_id or str(uuid.uuid4()), "body": json.dumps({"Records": [record]})}
+
+
+def _index_entry(index: SecondaryIndex, item: Item) -> Item:
+    """moto converts the whole item for every attribute that the index has."""
+    keys = [key["AttributeName"] for key in index.schema]
+    names = {*index.table_key_attrs, *keys, *index.projection["NonKeyAttributes"]}
+    entry = copy(item)
+    entry.attrs = LimitedSizeDict()
+    dict.update(entry.attrs, {name: value for name, value in item.attrs.items() if name in names})
+    return entry
 
 
 _serialize_by_member = BaseJSONSerializer._serialize_type_structure
