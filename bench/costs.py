@@ -84,6 +84,11 @@ def data() -> Data:
     return Data.read()
 
 
+def _ceil(number: float) -> int:
+    """Scaled counts that are whole may be a hair more."""
+    return ceil(round(number, 6))
+
+
 def _time(name: str) -> float:
     return data().assumed("time", name)
 
@@ -122,7 +127,7 @@ def function_ms(function: str, counts: Counts) -> float:
     own = cpu_ms(function, counts) / share + waiting / counts.invocations[function]
     if function == "StartWorkflow":
         own += execution_ms(counts) * counts.executions / counts.invocations[function]
-    return ceil(own)
+    return _ceil(own)
 
 
 def _threads(function: str, operation: str) -> int:
@@ -139,7 +144,7 @@ def _calls(function: str, counts: Counts) -> dict[str, float]:
 
 def execution_ms(counts: Counts) -> float:
     """Duration of an execution: its states one after the other, those of a Map's items side by side."""
-    waves = ceil(counts.files / counts.executions / deployment.files_at_once())
+    waves = _ceil(counts.files / counts.executions / deployment.files_at_once())
     total = 0.0
     for state, entered in counts.transitions.items():
         in_turn = counts.executions * waves if state in deployment.states_of_a_file() else entered
@@ -152,8 +157,8 @@ def express_gb_hours(counts: Counts) -> float:
     step_ms, step_mb = data().assumed("express", "step_ms"), data().assumed("express", "step_mb")
     items = counts.files / counts.executions
     payload_mb = (deployment.definition_bytes() + counts.largest_state_bytes * items) / 1024**2
-    memory_mb = ceil((data().assumed("express", "base_mb") + payload_mb) / step_mb) * step_mb
-    hours = ceil(execution_ms(counts) / step_ms) * step_ms / 3_600_000
+    memory_mb = _ceil((data().assumed("express", "base_mb") + payload_mb) / step_mb) * step_mb
+    hours = _ceil(execution_ms(counts) / step_ms) * step_ms / 3_600_000
     return counts.executions * hours * memory_mb / 1024
 
 

@@ -42,7 +42,7 @@ class Counts:
     """The functions' log lines by level; METRICS for those in CloudWatch's embedded metric format."""
     log_lines: Counter[str] = field(default_factory=Counter)
     stored_bytes: float = 0
-    """In the table at the end, with what DynamoDB adds to each item."""
+    """More in the table than before, with what DynamoDB adds to each item."""
     metrics: Counter[str] = field(default_factory=Counter)
     """How often each custom metric was written."""
     seconds: float = 0

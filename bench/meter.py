@@ -1,7 +1,6 @@
 """A simulated account with a meter: what passes the boundary to AWS is counted and priced in DynamoDB's units."""
 
 import io
-import itertools
 import json
 import re
 import threading
@@ -10,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any, Self
 from unittest import mock
 
@@ -37,9 +36,8 @@ LIKE_DEPLOYED = {
     # In every log line, where tracing is on.
     "_X_AMZN_TRACE_ID": "Root=1-692f1a2b-4c5d6e7f8091a2b3c4d5e6f7;Parent=53995c3f42cd8ad8;Sampled=1",
 }
-BEGINNING = datetime(2025, 12, 23, 10, tzinfo=UTC)
-# A mark looks twice: a date's rows take 500 marks a second (tracking.mark_manifested).
-TICK = timedelta(milliseconds=1)
+# What an invocation takes of the world's clock, which every look at it moves on by a millisecond. A mark looks twice: a
+# date's rows take 500 marks a second (tracking.mark_manifested).
 INVOCATION = timedelta(milliseconds=250)
 PATIENCE_SECONDS = 1800
 EXECUTION_ARN = (
@@ -61,7 +59,6 @@ class MeteredWorld(World):
         )
 
     def __enter__(self) -> Self:
-        self._ticks = itertools.count()
         super().__enter__()
         self._exit.enter_context(mock.patch.object(simulator, "EXECUTION_SECONDS", PATIENCE_SECONDS))
         self.s3.create_bucket(Bucket=DEPLOYED_MANIFEST_BUCKET)
@@ -79,7 +76,8 @@ class MeteredWorld(World):
         self._function = ""
         self._emulator_ns = 0
         self._lock = threading.RLock()
-        world, send, tap = self, BotocoreStubber.__call__, _Tap(self._count_log_line)
+        self._tap = _Tap(self._count_log_line)
+        world, send = self, BotocoreStubber.__call__
 
         def metered_send(stubber: BotocoreStubber, event_name: str, request: Any, **_: Any) -> AWSResponse | None:
             return world._send(event_name, request, lambda: send(stubber, event_name, request))
@@ -90,9 +88,8 @@ class MeteredWorld(World):
         enter = self._exit.enter_context
         enter(mock.patch.object(BotocoreStubber, "__call__", metered_send))
         enter(mock.patch.object(EventManager, "_publish_history_event", metered_event))
-        enter(redirect_stdout(tap))
         for handler in telemetry.logger.handlers:
-            enter(mock.patch.object(handler, "stream", tap))
+            enter(mock.patch.object(handler, "stream", self._tap))
         self._exit.callback(telemetry.logger.setLevel, telemetry.logger.log_level)
         telemetry.logger.setLevel("DEBUG")
         return self
@@ -107,17 +104,15 @@ class MeteredWorld(World):
         """Yields the counts of the block, complete at its end."""
         self._counts = Counts()
         self._metering = True
+        stored = self._stored_bytes()
         started = time.perf_counter()
         try:
-            yield self._counts
+            with redirect_stdout(self._tap):
+                yield self._counts
         finally:
             self._counts.seconds = time.perf_counter() - started
-            self._counts.stored_bytes = sum(map(units.stored_bytes, self.items()))
+            self._counts.stored_bytes = self._stored_bytes() - stored
             self._metering = False
-
-    def now(self) -> datetime:
-        """A clock that every look at it moves on, and every invocation: the same work takes the same time anywhere."""
-        return BEGINNING + next(self._ticks) * TICK + self.later
 
     # The work
 
@@ -144,6 +139,9 @@ class MeteredWorld(World):
         """Put items into the table behind DynamoDB's back: nobody pays for them."""
         for item in items:
             self.table.put_item(dict(item))
+
+    def _stored_bytes(self) -> int:
+        return sum(map(units.stored_bytes, self.items()))
 
     def items(self) -> list[units.Item]:
         return [_attributes(item) for item in self.table.all_items()]

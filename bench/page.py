@@ -19,7 +19,7 @@ MONOLITH_DAYS = {
 }
 MONOLITH_SAMPLED = "monolith, 1,000 files, sampled"
 ONE_BY_ONE = "420 files in batches of 1"
-SMALL = "4,800 small files"
+SMALL = "small files, sampled"
 BACKLOG = "backlog of 20,000"
 SWEEP = "a sweep"
 Row = Sequence[str]
@@ -28,6 +28,10 @@ Row = Sequence[str]
 def with_figures(page: str, record: Record) -> str:
     """The page with its figures made anew. KeyError: a block that nobody makes."""
     return BLOCK.sub(lambda block: block[1] + BLOCKS[block[2]](record) + block[3], page)
+
+
+def plots_named_in(page: str) -> list[str]:
+    return re.findall(r"!\[[^]]*\]\(([a-z-]+\.svg)\)", page)
 
 
 def table(header: Row, rows: Iterable[Row]) -> str:
@@ -283,11 +287,11 @@ def limits(record: Record) -> str:
 BLOCKS = {
     "machine": machine,
     "bars": reached,
-    "floor": floor,
-    "counts": counted,
-    "pending": pending,
     "sampling": sampling,
     "wall time": wall_time,
+    "counts": counted,
+    "floor": floor,
+    "pending": pending,
     "totals": totals,
     "lines": lines,
     "fixed": fixed,

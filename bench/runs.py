@@ -14,7 +14,7 @@ BATCH = 10
 PENDING_TRIED = (410, 2_000, 20_000)
 """Files that wait when another arrives: two manifests' worth, and many."""
 SAMPLES = 5
-"""Positions of a day at which the monolith is measured where the whole day would take hours."""
+"""Positions at which something is measured that would take hours as a whole."""
 
 
 @dataclass(frozen=True)
@@ -25,12 +25,17 @@ class Run:
     measure: Callable[[], Counts]
 
 
-def day(files: int, size_bytes: int = days.TYPICAL_BYTES, batch: int = BATCH) -> Counts:
+def measured(run: Run) -> tuple[str, Counts]:
+    """What a process of a pool does."""
+    return run.name, run.measure()
+
+
+def day(files: int, batch: int = BATCH) -> Counts:
     """A day's files in order of arrival; the sweep takes the rest of them when it has waited for a day."""
     with MeteredWorld() as world:
         with world.metering() as counts:
             for first in range(0, files, batch):
-                world.trigger(days.messages(first, min(batch, files - first), size_bytes))
+                world.trigger(days.messages(first, min(batch, files - first), days.TYPICAL_BYTES))
             world.wait(days=1, minutes=1)
             world.sweep()
         _expect(world, {"manifested": files})
@@ -78,50 +83,60 @@ def monolith_day(files: int) -> Counts:
 def monolith_sampled(files: int) -> Counts:
     """A day of the monolith by stratified sampling: its cost depends on nothing but the rows that the day has so far.
 
-    In the middle of each stratum one batch is run that builds nothing, and one file that fills a manifest. A file of
-    the day costs what they cost, weighted by how often each happens.
+    In the middle of each stratum one batch is run that builds nothing, and one that fills a manifest.
     """
     per_manifest = settings().max_batch_bytes // days.TYPICAL_BYTES
+    manifests = files / per_manifest / SAMPLES
+    nearly_full = per_manifest - BATCH // 2
     total = Counts()
-    for stratum in range(SAMPLES):
-        position = round(files * (stratum + 0.5) / SAMPLES)
-        quiet = _monolith_at(position, pending=0, files=BATCH)
-        building = _monolith_at(position, pending=per_manifest, files=1)
-        share = 1 / per_manifest
-        total += quiet.scaled((1 - share) * files / SAMPLES / BATCH)
-        total += _in_a_batch(building).scaled(share * files / SAMPLES)
+    for position in _middles(files):
+        total += monolith_at(position, pending=0).scaled((per_manifest / BATCH - 1) * manifests)
+        total += monolith_at(max(position, nearly_full), pending=nearly_full).scaled(manifests)
     return total
 
 
-def _monolith_at(position: int, *, pending: int, files: int) -> Counts:
-    """`files` more when the day has had `position` files, of which `pending` wait for their manifest."""
+def monolith_at(position: int, *, pending: int) -> Counts:
+    """A batch when the day has had `position` files, of which `pending` wait for their manifest."""
     with MeteredWorld() as world:
         with world.metering():
-            _run_monolith(world, position, 1)
-        (row,) = (dict(item) for item in world.items())
-        manifested = row | {"status": {"S": "manifested"}}
-        world.seed(days.alike(manifested, 0, position - pending))
+            _run_monolith(world, 0, 1)
+        (row,) = world.items()
+        world.seed(days.alike(dict(row) | {"status": {"S": "manifested"}}, 0, position - pending))
         world.seed(days.alike(row, position - pending, pending))
-        world.seed(days.alike(manifested, position, 1))
         with world.metering() as counts:
-            _run_monolith(world, position + 1, files)
+            _run_monolith(world, position, BATCH)
     return counts
 
 
-def _in_a_batch(one_file: Counts) -> Counts:
-    """A file is a tenth of an invocation."""
-    one_file.invocations = type(one_file.invocations)({"Monolith": 1 / BATCH})
-    return one_file
+def small_files_sampled() -> Counts:
+    """A manifest's worth of small files by stratified sampling: a check costs what the files that wait cost to read."""
+    per_manifest = settings().max_batch_bytes // days.SMALL_BYTES
+    total = _small_files_at(per_manifest)
+    for pending in _middles(per_manifest):
+        total += _small_files_at(pending).scaled((per_manifest / BATCH - 1) / SAMPLES)
+    return total
+
+
+def _small_files_at(pending: int) -> Counts:
+    with MeteredWorld() as world:
+        _seed_pending(world, pending, days.SMALL_BYTES)
+        with world.metering() as counts:
+            world.trigger(days.messages(pending, BATCH, days.SMALL_BYTES))
+    return counts
+
+
+def _middles(length: int) -> list[int]:
+    return [round(length * (stratum + 0.5) / SAMPLES) for stratum in range(SAMPLES)]
 
 
 def _run_monolith(world: MeteredWorld, first: int, files: int) -> None:
     world.run_alone("Monolith", monolith.handler, days.messages(first, files, days.TYPICAL_BYTES))
 
 
-def _seed_pending(world: MeteredWorld, number: int) -> None:
+def _seed_pending(world: MeteredWorld, number: int, size_bytes: int = days.TYPICAL_BYTES) -> None:
     """Rows like one that the workflow has written."""
     with world.metering():
-        world.trigger(days.messages(0, 1, days.TYPICAL_BYTES))
+        world.trigger(days.messages(0, 1, size_bytes))
     (row,) = world.items()
     world.seed(days.alike(row, 1, number - 1))
 
@@ -135,7 +150,7 @@ def runs() -> list[Run]:
     """All of them, the longest first."""
     return [
         Run("10,000 files", partial(day, 10_000)),
-        Run("4,800 small files", partial(day, 4_800, days.SMALL_BYTES)),
+        Run("small files, sampled", small_files_sampled),
         Run("3,000 files", partial(day, 3_000)),
         Run("monolith, 1,000 files", partial(monolith_day, 1_000)),
         Run("backlog of 20,000", partial(backlog, 20_000)),
