@@ -24,8 +24,7 @@ import start_workflow
 from bench import units
 from bench.counts import Counts
 from manifest_builder import telemetry
-from tests.simulator import wire
-from tests.simulator import world as simulator
+from tests.simulator import engines, wire
 from tests.simulator.world import ACCOUNT, REGION, TRACKING_TABLE, Execution, World
 
 WRITES = {"PutItem", "UpdateItem", "DeleteItem"}
@@ -60,7 +59,7 @@ class MeteredWorld(World):
 
     def __enter__(self) -> Self:
         super().__enter__()
-        self._exit.enter_context(mock.patch.object(simulator, "EXECUTION_SECONDS", PATIENCE_SECONDS))
+        self._exit.enter_context(mock.patch.object(engines, "EXECUTION_SECONDS", PATIENCE_SECONDS))
         self.s3.create_bucket(Bucket=DEPLOYED_MANIFEST_BUCKET)
         self.table = dynamodb_backends[ACCOUNT][REGION].tables[TRACKING_TABLE]
         keys = {key["AttributeName"] for key in self.table.schema}
