@@ -19,8 +19,12 @@ DEFINITION := statemachine/manifest_builder.asl.json
 npm := $(shell command -v npm 2>/dev/null)
 without-npm = echo "asl-validator skipped: npm is not there; install Node.js, which brings it" >&2; [ -z "$$CI" ]
 
+# The environment with Spark has all that is in dev. Once it is there, `make test` leaves nothing out.
+GLUE := .venv/glue
+TEST := $(if $(wildcard $(GLUE)/.installed),$(GLUE),$(DEV))
+
 .DEFAULT_GOAL := help
-.PHONY: help run trace stepfunctions-local lambda-endpoint test faults load bench lint format diagram pictures lock clean environment
+.PHONY: help run trace stepfunctions-local lambda-endpoint test test-glue faults load bench lint format diagram pictures lock clean environment
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
 
@@ -41,8 +45,11 @@ stepfunctions-local: $(DEV)/.installed ## one event on Step Functions Local in D
 lambda-endpoint: $(DEV)/.installed ## the functions behind Lambda's API here, until Ctrl-C; flags: ARGS="--port 9001"
 	@exec $(DEV)/bin/python -m local.functions --end-with-parent $(ARGS)
 
-test: $(DEV)/.installed ## all tests, in parallel (PYTEST_WORKERS=2), in random order; flags for pytest: ARGS="-k lock"
-	@$(DEV)/bin/python -m pytest -n $(PYTEST_WORKERS) --dist loadgroup $(ARGS)
+test: $(TEST)/.installed ## all tests, in parallel (PYTEST_WORKERS=2), in random order; flags for pytest: ARGS="-k lock"
+	@$(TEST)/bin/python -m pytest -n $(PYTEST_WORKERS) --dist loadgroup $(ARGS)
+
+test-glue: $(GLUE)/.installed ## the default Glue job on a Spark of this machine: needs Java 17, downloads 320 MB once
+	@$(GLUE)/bin/python -m pytest tests/glue $(ARGS)
 
 faults: $(DEV)/.installed ## crash every call of every scenario (15 minutes), and write docs/reliability.md
 	@PYTHONPATH=functions $(DEV)/bin/python -m tests.faults $(ARGS)
@@ -57,7 +64,7 @@ lint: $(DEV)/.installed $(CHECKOV)/.installed $(if $(npm),$(NPM)/.installed) ## 
 	@$(DEV)/bin/ruff check
 	@$(DEV)/bin/ruff format --check
 	@$(DEV)/bin/mypy
-	@$(DEV)/bin/bandit --quiet --configfile pyproject.toml --recursive functions local tools
+	@$(DEV)/bin/bandit --quiet --configfile pyproject.toml --recursive functions glue local tools
 	@$(DEV)/bin/cfn-lint template.yaml
 	@folder=$$(mktemp -d) && trap 'rm -r "$$folder"' EXIT && \
 		$(DEV)/bin/python -m tools.expand_template > "$$folder/template.json" && \
@@ -76,7 +83,7 @@ pictures: $(DEV)/.installed ## take the pictures of README.md anew, from real ru
 	@PYTHONPATH=functions $(DEV)/bin/python -m tools.pictures
 
 lock: $(DEV)/.installed ## renew the lock files from requirements/*.in
-	@cd requirements && for name in run dev bench checkov; do \
+	@cd requirements && for name in run dev bench glue checkov; do \
 		UV_CUSTOM_COMPILE_COMMAND="make lock" ../$(DEV)/bin/uv pip compile --quiet --upgrade --universal \
 			--python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links $$name.in -o $$name.txt \
 			|| exit 1; \

@@ -1,0 +1,63 @@
+"""A Spark of this machine, and S3 and DynamoDB of the emulator that it reads from: one of each per worker."""
+
+import gc
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+from unittest import mock
+
+import pytest
+
+from local.emulator import ROOT, Emulator
+from tests.glue.job import INPUT_BUCKET, MANIFEST_BUCKET, TRACKING_TABLE, Job
+from tests.simulator.template import table_schema
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+# What is compiled here runs for a few seconds only: the JVM's second compiler would not pay.
+SUBMIT_ARGUMENTS = (
+    "--master local[2] --driver-memory 1g --driver-java-options -XX:TieredStopAtLevel=1 "
+    "--conf spark.ui.enabled=false --conf spark.log.level=ERROR --conf spark.ui.showConsoleProgress=false pyspark-shell"
+)
+
+
+@pytest.fixture(scope="session")
+def emulator() -> Iterator[Emulator]:
+    pytest.importorskip("pyspark", reason="pyspark is not installed here: make test-glue installs it")
+    if shutil.which("java") is None:
+        pytest.skip(
+            "there is no Java for Spark: install Java 17 (on Debian and Ubuntu: apt install openjdk-17-jre-headless)"
+        )
+    with Emulator() as emulator:
+        for bucket in (INPUT_BUCKET, MANIFEST_BUCKET):
+            emulator.s3.create_bucket(Bucket=bucket)
+        emulator.dynamodb.create_table(TableName=TRACKING_TABLE, **table_schema())
+        yield emulator
+
+
+@pytest.fixture(scope="session")
+def spark(emulator: Emulator) -> Iterator["SparkSession"]:
+    from pyspark.sql import SparkSession
+
+    # The JVM of Spark and its Python workers inherit the environment.
+    environment = emulator.environment() | {
+        "PYTHONPATH": str(ROOT),
+        "PYSPARK_PYTHON": sys.executable,
+        "PYSPARK_SUBMIT_ARGS": SUBMIT_ARGUMENTS,
+        "SPARK_LOCAL_IP": "127.0.0.1",
+    }
+    with mock.patch.dict(os.environ, environment):
+        session = SparkSession.builder.getOrCreate()
+        yield session
+        session.stop()
+
+
+@pytest.fixture
+def job(emulator: Emulator, spark: "SparkSession", tmp_path: Path) -> Iterator[Job]:
+    yield Job(emulator, spark, tmp_path)
+    # Spark leaves sockets to the garbage collector, which warns of them: here, where that is expected.
+    gc.collect()

@@ -1,0 +1,201 @@
+"""The default Glue job on Spark: real files in, real files out."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from glue import ndjson_to_parquet
+from local.emulator import Emulator
+from manifest_builder.manifests import to_document
+from tests.glue.job import INPUT_BUCKET, MANIFEST_BUCKET, TRACKING_TABLE, Job, ndjson, uri
+
+pytestmark = [pytest.mark.xdist_group("spark"), pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")]
+
+AWKWARD_KEYS = [
+    "2025-12-23/plain.ndjson",
+    "a b/+ü%20+.ndjson",
+    "globs/[ab]{c,d}*?.ndjson",
+    "globs/*.ndjson",
+    "back\\slash.ndjson",
+    "folder/_hidden.ndjson",
+    "folder/.dot.ndjson",
+    "two//slashes.ndjson",
+    "colon:#hash;comma,.ndjson",
+    "date=2001-01-01/manifest=x/y.ndjson",
+    "日本語/🙂.ndjson",
+]
+
+
+def test_every_file_is_read_whatever_its_key_and_no_other(job: Job) -> None:
+    for stranger in ("globs/ac-x.ndjson", "globs/stranger.ndjson", "slashes.ndjson", "two/slashes.ndjson"):
+        job.emulator.s3.put_object(Bucket=INPUT_BUCKET, Key=stranger, Body=ndjson({"key": "stranger"}))
+    output = job.run({key: ndjson({"key": key}, {"key": key}) for key in AWKWARD_KEYS})
+    found = [(row["source_file"], row["key"]) for row in output.rows]
+    assert sorted(found) == sorted((uri(key), key) for key in AWKWARD_KEYS for _ in range(2))
+    assert output.malformed == []
+
+
+def test_files_that_drift_apart_lose_no_value(job: Job) -> None:
+    output = job.run(
+        {
+            "1.ndjson": ndjson({"id": 1, "big": 2**60, "n": {"x": 1}, "tags": ["a"], "empty": {}, "only first": True}),
+            "2.ndjson": ndjson({"id": "two", "big": 2**70, "n": {"y": [1.5]}, "tags": [1]}),
+            "3.ndjson": ndjson({"id": {"a": [1, None]}, "big": None, "n": {"x": 2.5}, "new": None}),
+            "4.ndjson": b"",
+        }
+    )
+    assert output.types == {
+        "id": "string",
+        "big": "decimal(38,0)",
+        "n": "struct<x:double,y:array<double>>",
+        "tags": "array<string>",
+        "empty": "string",
+        "only first": "boolean",
+        "new": "string",
+        "source_file": "string",
+    }
+    absent = dict.fromkeys(("tags", "empty", "only first", "new"))
+    one, two, three = sorted(output.rows, key=lambda row: str(row["source_file"]))
+    assert one == absent | {
+        "id": "1",
+        "big": 2**60,
+        "n": {"x": 1.0, "y": None},
+        "tags": ["a"],
+        "empty": "{}",
+        "only first": True,
+        "source_file": uri("1.ndjson"),
+    }
+    assert two == absent | {
+        "id": "two",
+        "big": 2**70,
+        "n": {"x": None, "y": [1.5]},
+        "tags": ["1"],
+        "source_file": uri("2.ndjson"),
+    }
+    assert three == absent | {
+        "id": '{"a":[1,null]}',
+        "big": None,
+        "n": {"x": 2.5, "y": None},
+        "source_file": uri("3.ndjson"),
+    }
+
+
+def test_names_of_columns_can_be_anything(job: Job) -> None:
+    row = {"date": "d", "manifest": "m", "a.b": 1, "": 2, "`": 3, "x y": 4, "ID": 5, "id": 6, "_corrupt_record": 7}
+    output = job.run({"1.ndjson": ndjson(row)})
+    expected = {"date_": "d", "manifest_": "m", "ID": 5, "id_": 6}
+    expected |= {name: row[name] for name in ("a.b", "", "`", "x y", "_corrupt_record")}
+    assert output.rows == [expected | {"source_file": uri("1.ndjson")}]
+
+
+def test_malformed_lines_go_aside_with_file_line_and_reason(job: Job) -> None:
+    output = job.run(
+        {
+            "good.ndjson": b'{"a": 1}\n\n{"a": 2}\r\n',
+            "bad.ndjson": b'{"a": 3}\n{"a": \n[4]\n{"a": "\xff"}\n{"a": 5}',
+            "too large.ndjson": b'{"a": 6}\n{"a": ' + b"7" * 2000 + b"}\n",
+            "gone.ndjson": None,
+        }
+    )
+    assert sorted(int(row["a"]) for row in output.rows) == [1, 2, 3, 5, 6]
+    reported = {(line["file"], line.get("line_number"), line.get("text")): line["reason"] for line in output.malformed}
+    assert len(reported) == len(output.malformed) == 5
+    assert "Expecting value" in reported[uri("bad.ndjson"), 2, '{"a": ']
+    assert reported[uri("bad.ndjson"), 3, "[4]"] == "not a JSON object"
+    assert "not UTF-8" in reported[uri("bad.ndjson"), 4, '{"a": "\\xff"}']
+    assert "limits of Spark" in reported[uri("too large.ndjson"), 2, '{"a": ' + "7" * 2000 + "}"]
+    assert "gone" in reported[uri("gone.ndjson"), None, None]
+
+
+def test_a_run_repeated_replaces_its_own_folders_and_touches_no_other(job: Job) -> None:
+    other = job.run({"other.ndjson": ndjson({"a": 1}) + b"bad"}, manifest="batch-0002-b")
+    before = sorted(path.name for path in job.root.rglob("*") if other.folder in str(path))
+    first = job.run({"1.ndjson": ndjson({"a": 1}, {"a": 2}) + b"bad"})
+    again = job.run({"1.ndjson": ndjson({"a": 1}, {"a": 2}) + b"bad"})
+    assert [row["a"] for row in again.rows] == [1, 2]
+    assert len(again.malformed) == 1
+    assert sorted(path.name for path in job.root.rglob("*") if other.folder in str(path)) == before
+    mended = job.run({"1.ndjson": ndjson({"a": 3})})
+    assert first.folder == mended.folder
+    assert [row["a"] for row in mended.rows] == [3]
+    assert mended.malformed == []
+
+
+@pytest.mark.parametrize("content", [b"", b"bad\n", b"{}\n{}\n"], ids=["nothing", "no row", "no column"])
+def test_files_without_data_are_no_failure(job: Job, content: bytes) -> None:
+    output = job.run({"1.ndjson": content})
+    assert output.types == {"source_file": "string"}
+    assert len(output.rows) == content.count(b"{}")
+    assert len(output.malformed) == content.count(b"bad")
+    assert Path(output.parquet, "_SUCCESS").exists()
+
+
+def test_objects_that_make_no_columns_are_kept_as_text(job: Job) -> None:
+    many: dict[str, Any] = {f"user-{number}": number for number in range(ndjson_to_parquet.MAX_NAMES + 1)}
+    deep: Any = "bottom"
+    for _ in range(100):
+        deep = {"deeper": deep}
+    output = job.run({"1.ndjson": ndjson({"users": many, "deep": deep})})
+    assert output.types["users"] == "string"
+    assert output.types["deep"].count("struct<") == ndjson_to_parquet.MAX_LEVELS - 1
+    (row,) = output.rows
+    assert '"user-1000":1000' in row["users"]
+    assert '{"deeper":"bottom"}' in str(row["deep"])
+
+    (whole,) = job.run({"1.ndjson": ndjson(many)}).rows
+    assert whole == {"line": ndjson(many).decode().rstrip(), "source_file": uri("1.ndjson")}
+
+
+@pytest.fixture
+def committed(emulator: Emulator) -> str:
+    """The path of a manifest of one file, whose record names run jr_1."""
+    name = "batch-0001-20251223T120000000000Z"
+    key = f"manifests/2025-12-23/{name}.json"
+    emulator.s3.put_object(Bucket=INPUT_BUCKET, Key="1.ndjson", Body=ndjson({"a": 1}))
+    emulator.s3.put_object(Bucket=MANIFEST_BUCKET, Key=key, Body=to_document([uri("1.ndjson")]).encode())
+    emulator.dynamodb.put_item(
+        TableName=TRACKING_TABLE,
+        Item={
+            "date_prefix": {"S": "MANIFEST#2025-12-23"},
+            "file_name": {"S": "batch-0001-token"},
+            "file_path": {"S": f"s3://{MANIFEST_BUCKET}/{key}"},
+            "file_size_bytes": {"N": "9"},
+            "status": {"S": "started"},
+            "job_run_id": {"S": "jr_1"},
+        },
+    )
+    return f"s3://{MANIFEST_BUCKET}/{key}"
+
+
+@pytest.mark.parametrize(("run_id", "folders"), [("jr_1", {"parquet", "malformed"}), ("jr_2", set())])
+@pytest.mark.usefixtures("spark")
+def test_the_script_does_the_work_as_the_run_that_the_record_names_and_leaves_as_another(
+    committed: str, tmp_path: Path, run_id: str, folders: set[str]
+) -> None:
+    arguments = {
+        "--JOB_NAME": "manifest-builder-dev",
+        "--JOB_RUN_ID": run_id,
+        "--MANIFEST_PATH": committed,
+        "--MANIFEST_BUCKET": MANIFEST_BUCKET,
+        "--DATE_PREFIX": "2025-12-23",
+        "--TRACKING_TABLE": TRACKING_TABLE,
+        "--OUTPUT_PATH": str(tmp_path),
+    }
+    run = subprocess.run(
+        [sys.executable, ndjson_to_parquet.__file__, *(text for pair in arguments.items() for text in pair)],
+        # As on Glue: functions of the script itself, which no worker of Spark can import.
+        env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    assert {path.name for path in tmp_path.iterdir()} == folders
+    for folder in folders:
+        written = tmp_path / folder / "date=2025-12-23" / "manifest=batch-0001-20251223T120000000000Z"
+        assert (written / "_SUCCESS").exists()
+    assert ("leaves" in run.stderr) is (not folders)

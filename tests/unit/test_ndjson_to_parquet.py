@@ -1,0 +1,272 @@
+"""The default Glue job, less its Spark: which run does the work, which lines are data, and what their columns are."""
+
+import json
+import sys
+from functools import reduce
+from itertools import permutations
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from glue import ndjson_to_parquet as job
+from glue.ndjson_to_parquet import Shape, merge, shape_of, spark_type
+from tests.simulator.world import TRACKING_TABLE
+from tests.unit.support import DATE, Account, a_manifest, aws_error, commit, failing
+
+PATH = a_manifest().file_path
+
+
+# Which run does the work
+
+
+def take(account: Account, run_id: str, sleep: Any = None) -> dict[str, Any] | None:
+    return job.take_manifest(account.dynamodb, TRACKING_TABLE, DATE, PATH, run_id, sleep or (lambda seconds: None))
+
+
+def name_run(account: Account, run_id: str) -> None:
+    """RecordJobRun, as the state machine does it."""
+    account.dynamodb.update_item(
+        TableName=TRACKING_TABLE,
+        Key={"date_prefix": {"S": f"MANIFEST#{DATE}"}, "file_name": {"S": "batch-0001-token-1"}},
+        UpdateExpression="SET #status = :started, job_run_id = :run REMOVE pending_since",
+        ExpressionAttributeNames={"#status": "status"},
+        ExpressionAttributeValues={":started": {"S": "started"}, ":run": {"S": run_id}},
+    )
+
+
+def test_the_run_that_the_record_names_does_the_work(account: Account) -> None:
+    commit(a_manifest())
+    name_run(account, "jr_1")
+    record = take(account, "jr_1")
+    assert record
+    assert record["file_path"] == {"S": PATH}
+
+
+def test_a_run_that_the_record_does_not_name_leaves_the_record_alone(account: Account) -> None:
+    commit(a_manifest())
+    name_run(account, "jr_1")
+    assert take(account, "jr_2") is None
+    assert account.record()["job_run_id"] == "jr_1"
+
+
+@pytest.mark.parametrize(("named", "works"), [("jr_1", True), ("jr_2", False)])
+def test_a_run_waits_until_the_record_names_one(account: Account, named: str, works: bool) -> None:
+    commit(a_manifest())
+    waits: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == 3:
+            name_run(account, named)
+
+    assert bool(take(account, "jr_1", sleep)) is works
+    assert len(waits) == 3
+
+
+def test_a_record_that_names_no_run_for_a_minute_is_made_to_name_this_one(account: Account) -> None:
+    commit(a_manifest())
+    waits: list[float] = []
+    assert take(account, "jr_1", waits.append)
+    assert sum(waits) == 60
+    record = account.record()
+    assert (record["status"], record["job_run_id"]) == ("started", "jr_1")
+    assert "pending_since" not in record
+
+
+def test_of_two_runs_that_the_record_does_not_name_one_does_the_work(account: Account) -> None:
+    """The second is named, or has named itself, between the last look of the first and its write."""
+    commit(a_manifest())
+    with failing(account.dynamodb, "update_item", aws_error("ConditionalCheckFailedException")):
+        assert take(account, "jr_1") is None
+    assert take(account, "jr_2")
+    assert take(account, "jr_1") is None
+
+
+def test_a_failing_write_is_not_taken_for_another_run(account: Account) -> None:
+    commit(a_manifest())
+    refusal = aws_error("AccessDeniedException")
+    with failing(account.dynamodb, "update_item", refusal), pytest.raises(type(refusal)):
+        take(account, "jr_1")
+
+
+def test_the_record_is_found_among_others_of_its_date(account: Account) -> None:
+    for number in range(1, 4):
+        commit(a_manifest(f"token-{number}"))
+    for number in range(1, 4):
+        path = a_manifest(f"token-{number}").file_path
+        record = job.find_record(account.dynamodb, TRACKING_TABLE, DATE, path)
+        assert record["file_name"] == {"S": f"batch-0001-token-{number}"}
+
+
+def test_a_manifest_without_a_record_is_an_error(account: Account) -> None:
+    with pytest.raises(LookupError, match=PATH):
+        take(account, "jr_1")
+
+
+def test_the_arguments_are_those_that_glue_hands_over() -> None:
+    argv = (
+        "--job-bookmark-option job-bookmark-disable --JOB_ID j_1 --JOB_RUN_ID jr_1 --JOB_NAME job --TempDir s3://t/ "
+        f"--MANIFEST_PATH {PATH} --MANIFEST_BUCKET m --DATE_PREFIX {DATE} --TRACKING_TABLE t --OUTPUT_PATH s3://o"
+    )
+    options = job.parse(argv.split())
+    assert vars(options) == {
+        "MANIFEST_PATH": PATH,
+        "DATE_PREFIX": DATE,
+        "JOB_RUN_ID": "jr_1",
+        "TRACKING_TABLE": "t",
+        "OUTPUT_PATH": "s3://o",
+    }
+
+
+# Which lines are data
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"{}",
+        b' {"a": 1} \r',
+        b'{"a": {"b": [1, "x", null]}, "": true}',
+        '\ufeff{"a": "\u00fc"}'.encode(),
+        b'{"A": 1, "a": 2}',
+    ],
+)
+def test_a_json_object_is_data(raw: bytes) -> None:
+    text, reason = job.check(raw)
+    assert reason is None
+    assert text == raw.decode("utf-8-sig")
+
+
+@pytest.mark.parametrize(
+    ("raw", "says"),
+    [
+        (b'{"a": 1', "delimiter"),
+        (b'{"a": 1} x', "Extra data"),
+        (b'{"a": 1}{"a": 2}', "Extra data"),
+        (b"{'a': 1}", "double quotes"),
+        (b"[1]", "not a JSON object"),
+        (b"null", "not a JSON object"),
+        (b'"text"', "not a JSON object"),
+        (b'{"a": NaN}', "NaN is not JSON"),
+        (b'{"a": -Infinity}', "-Infinity is not JSON"),
+        (b'{"a": 1e999}', "1e999 is beyond the range of a double"),
+        (b'{"a": {"b": 1, "b": 2}}', "an object names 'b' twice"),
+        (b'{"a": "\\ud800x"}', "surrogates not allowed"),
+        (b'{"a": "\xff"}', "not UTF-8"),
+        (b'{"a":' * 100_000, "recursion"),
+        (b'{"a": ' + b"9" * 5000 + b"}", "digits"),
+    ],
+)
+def test_anything_else_is_malformed_and_says_why(raw: bytes, says: str) -> None:
+    text, reason = job.check(raw)
+    assert reason
+    assert says in reason
+    assert text
+    json.dumps(text).encode()
+
+
+def test_a_surrogate_pair_is_a_character() -> None:
+    assert job.check(b'{"a": "\\ud83d\\uDE00"}')[1] is None
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 1000])
+def test_lines_are_whole_wherever_the_chunks_end(size: int) -> None:
+    content = b'{"a":1}\r\n\n{"b":"\xe2\x80\xa8"}\x0b\n{"c":3}'
+    chunks = [content[start : start + size] for start in range(0, len(content), size)]
+    assert list(job.split_lines(chunks)) == content.split(b"\n")
+
+
+# What their columns are
+
+
+@pytest.mark.parametrize(
+    ("values", "type_"),
+    [
+        ([1, 2], "long"),
+        ([1, None], "long"),
+        ([2**63 - 1, 1], "long"),
+        ([2**63, 1], "decimal(38,0)"),
+        ([10**38, 1], "string"),
+        ([1, 1.5], "double"),
+        ([2**53 + 1, 1.5], "string"),
+        ([2**63, 1.5], "string"),
+        ([True, False], "boolean"),
+        ([True, 1], "string"),
+        ([1, "1"], "string"),
+        ([None, None], "string"),
+        ([{}, None], "string"),
+        ([{"a": 1}, "text"], "string"),
+        ([{"a": 1}, [1]], "string"),
+        ([{"a": 1, "A": 1}, {}], "string"),
+    ],
+)
+def test_a_field_has_the_narrowest_type_that_holds_all_its_values_exactly(values: list[Any], type_: str) -> None:
+    for order in permutations(values):
+        assert spark_type(reduce(merge, map(shape_of, order))) == type_
+
+
+def test_objects_are_merged_by_name_and_lists_by_element() -> None:
+    shape = merge(shape_of({"a": [{"x": 1}, {"y": [1.5]}]}), shape_of({"a": [{"y": [1], "x": "t"}], "b": None}))
+    assert shape == {"a": [{"x": "string", "y": ["double"]}], "b": "null"}
+    element = job.struct_of({"x": "string", "y": ["double"]})
+    assert spark_type(shape)["fields"][0]["type"] == {"type": "array", "elementType": element, "containsNull": True}
+
+
+def test_an_object_whose_names_are_data_is_kept_as_text() -> None:
+    one = {f"user-{number}": number for number in range(job.MAX_NAMES)}
+    assert isinstance(spark_type(shape_of(one)), dict)
+    assert spark_type(shape_of(one | {"user-x": 1})) == "string"
+    assert merge(shape_of(one), shape_of({"user-x": 1})) == "string"
+
+
+def test_what_is_nested_too_deeply_is_kept_as_text() -> None:
+    value: Any = 1
+    for _ in range(sys.getrecursionlimit() // 2):
+        value = {"a": [value]}
+    shape = shape_of(value)
+    for _ in range(job.MAX_LEVELS // 2):
+        assert isinstance(shape, dict)
+        assert isinstance(shape["a"], list)
+        shape = shape["a"][0]
+    assert shape == "string"
+
+
+documents = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=2),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("abc"), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(st.lists(documents, min_size=3, max_size=3))
+def test_the_order_of_lines_and_files_does_not_matter(values: list[Any]) -> None:
+    shapes: set[str] = set()
+    for a, b, c in permutations(map(shape_of, values)):
+        shapes.add(as_text(merge(merge(a, b), c)))
+        shapes.add(as_text(merge(a, merge(b, c))))
+    assert len(shapes) == 1
+
+
+@given(documents, documents)
+def test_what_a_column_has_taken_in_once_does_not_change_it_again(one: Any, other: Any) -> None:
+    merged = merge(shape_of(one), shape_of(other))
+    assert merge(merged, shape_of(one)) == merged == merge(shape_of(other), merged)
+
+
+def as_text(shape: Shape) -> str:
+    return json.dumps(shape, sort_keys=True)
+
+
+def test_a_column_keeps_out_of_the_way_of_folders_and_of_names_that_differ_in_case_only() -> None:
+    names = ["id", "Date", "ID", "date_", "manifest", "source_file", "Id"]
+    assert job.column_names(names) == {
+        "id": "id",
+        "Date": "Date_",
+        "ID": "ID_",
+        "date_": "date__",
+        "manifest": "manifest_",
+        "source_file": "source_file_",
+        "Id": "Id__",
+    }
