@@ -46,8 +46,8 @@ class Deployment:
     input_queue_url: str
     dead_letter_queue_url: str
     state_machine_arn: str
+    job_name: str
     result_bucket: str = ARTIFACT_BUCKET
-    job_name: str = JOB_NAME
 
 
 def deploy(emulator: Emulator, parameters: Mapping[str, str]) -> Deployment:
@@ -86,6 +86,8 @@ def deploy(emulator: Emulator, parameters: Mapping[str, str]) -> Deployment:
         input_queue_url=outputs["InputQueueUrl"],
         dead_letter_queue_url=outputs["DeadLetterQueueUrl"],
         state_machine_arn=outputs["StateMachineArn"],
+        # Without a name the stack makes a job, and calls it as itself.
+        job_name=values["GlueJobName"] or NAME_PREFIX,
     )
 
 

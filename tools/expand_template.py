@@ -16,10 +16,11 @@ TEMPLATE = Path(__file__).parents[1] / "template.yaml"
 
 
 def expand(text: str) -> dict[str, Any]:
-    """`sam deploy` uploads code and definition, so their places are S3 addresses."""
+    """`sam deploy` uploads code, definition and script, so their places are S3 addresses."""
     template = yaml_parse(text)
     template["Globals"]["Function"]["CodeUri"] = "s3://artifacts/functions.zip"
     template["Resources"]["ManifestStateMachine"]["Properties"]["DefinitionUri"] = "s3://artifacts/definition.json"
+    template["Resources"]["GlueJob"]["Properties"]["Command"]["ScriptLocation"] = "s3://artifacts/script.py"
     no_managed_policies: dict[str, str] = {}
     session = boto3.Session(region_name="us-east-1")
     return dict(Translator(no_managed_policies, Parser(), boto_session=session).translate(template, {}))

@@ -56,15 +56,8 @@ def _needs(call: Call) -> Iterator[Need]:
             yield Need(f"dynamodb:{call.operation}", _table(arguments), frozenset({_partition(arguments)}))
         case "dynamodb", "Scan":
             yield Need("dynamodb:Scan", _table(arguments))
-        case "s3", "GetObject" | "HeadObject":
-            yield from _read(arguments, call.status)
-        case "s3", "CopyObject" | "UploadPartCopy":
-            yield from _read(arguments["CopySource"], call.status)
-            yield Need("s3:PutObject", _object(arguments))
-        case "s3", "PutObject" | "CreateMultipartUpload" | "CompleteMultipartUpload":
-            yield Need("s3:PutObject", _object(arguments))
-        case "s3", "DeleteObject" | "AbortMultipartUpload":
-            yield Need(f"s3:{call.operation}", _object(arguments))
+        case "s3", _:
+            yield from _s3(call)
         case "glue", "StartJobRun" | "GetJobRuns":
             yield Need(f"glue:{call.operation}", f"arn:aws:glue:{REGION}:{ACCOUNT}:job/{arguments['JobName']}")
         case "lambda", "Invoke":
@@ -75,9 +68,33 @@ def _needs(call: Call) -> Iterator[Need]:
             queue = arguments["QueueUrl"].rpartition("/")[2]
             yield Need("sqs:ChangeMessageVisibility", f"arn:aws:sqs:{REGION}:{ACCOUNT}:{queue}")
         case _:
-            raise AssertionError(
-                f"{call.caller} calls {call.service} {call.operation}: say in {__name__} what IAM asks for it"
-            )
+            raise unknown(call)
+
+
+def _s3(call: Call) -> Iterator[Need]:
+    arguments = call.arguments
+    match call.operation:
+        case "GetObject" | "HeadObject":
+            yield from _read(arguments, call.status)
+        case "CopyObject" | "UploadPartCopy":
+            yield from _read(arguments["CopySource"], call.status)
+            yield Need("s3:PutObject", _object(arguments))
+        case "PutObject" | "CreateMultipartUpload" | "CompleteMultipartUpload":
+            yield Need("s3:PutObject", _object(arguments))
+        case "DeleteObject" | "AbortMultipartUpload":
+            yield Need(f"s3:{call.operation}", _object(arguments))
+        case "ListObjectsV2":
+            yield Need("s3:ListBucket", _bucket(arguments))
+        case "GetBucketLocation":
+            yield Need("s3:GetBucketLocation", _bucket(arguments))
+        case _:
+            raise unknown(call)
+
+
+def unknown(call: Call) -> AssertionError:
+    return AssertionError(
+        f"{call.caller} calls {call.service} {call.operation}: say in {__name__} what IAM asks for it"
+    )
 
 
 def _transaction(items: list[dict[str, Any]]) -> Iterator[Need]:
@@ -106,8 +123,12 @@ def _read(place: dict[str, Any], status: int) -> Iterator[Need]:
     yield Need("s3:GetObjectVersion" if "VersionId" in place else "s3:GetObject", _object(place))
     if status == NOT_FOUND:
         # Whoever may not list a bucket is not told that an object is missing: 403 instead of 404.
-        yield Need("s3:ListBucket", f"arn:aws:s3:::{place['Bucket']}")
+        yield Need("s3:ListBucket", _bucket(place))
+
+
+def _bucket(place: dict[str, Any]) -> str:
+    return f"arn:aws:s3:::{place['Bucket']}"
 
 
 def _object(place: dict[str, Any]) -> str:
-    return f"arn:aws:s3:::{place['Bucket']}/{place['Key']}"
+    return f"{_bucket(place)}/{place['Key']}"

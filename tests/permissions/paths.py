@@ -1,25 +1,50 @@
-"""Everything the functions do to AWS: the scenarios of the workflow, the trigger, and what happens rarely."""
+"""Everything the functions and the Glue job do to AWS: the scenarios of the workflow, the trigger, the job, and what
+happens rarely.
+"""
 
 from collections.abc import Callable
 from typing import Any
 from unittest import mock
 
+import boto3
 import pytest
 from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import ReadTimeoutError
 
 import quarantine_file
+from glue import ndjson_to_parquet
 from manifest_builder import aws, tracking
+from manifest_builder.manifests import to_document
 from tests.faults.lab import Lab
 from tests.faults.scenarios import prepare_mixed
 from tests.permissions.needs import Call
+from tests.permissions.policies import NAME_PREFIX, OUTPUT_BUCKET
 from tests.permissions.recording import Recording
-from tests.simulator.world import INPUT_BUCKET, Function, World, message
-from tests.unit.support import answer_lost, aws_error
+from tests.simulator.world import INPUT_BUCKET, MANIFEST_BUCKET, TRACKING_TABLE, Function, World, message
+from tests.unit.support import DATE, a_manifest, answer_lost, aws_error, commit
 from tests.workflow.scenarios import DAY, LIMIT_30_MB, MB, SCENARIOS, deliver
 
 REFUSED = f"in/{DAY}-a.csv"
 SMALLEST_PART = 5 * MB
+
+JOB = "GlueJob"
+SCRIPT = {"Bucket": "aws-sam-cli-managed-default-samclisourcebucket-1", "Key": f"{NAME_PREFIX}/0123456789abcdef"}
+OUTPUT = {"Bucket": OUTPUT_BUCKET, "Key": "parquet/date=2025-12-23/manifest=batch-0001/part-00000.parquet"}
+CALLS_OF_GLUE_AND_SPARK = [
+    Call(JOB, "s3", "GetObject", SCRIPT, 200),
+    *(
+        Call(JOB, "s3", operation, OUTPUT, 200)
+        for operation in (
+            "ListObjectsV2",
+            "GetBucketLocation",
+            "GetObject",
+            "PutObject",
+            "AbortMultipartUpload",
+            "DeleteObject",
+        )
+    ),
+]
+"""With the role of the job, where no recording can see it."""
 
 
 def record() -> list[Call]:
@@ -34,7 +59,11 @@ def record() -> list[Call]:
     for path in RARE_PATHS:
         with World(environment=LIMIT_30_MB) as world, Recording(calls):
             path(world)
-    return calls
+    with World() as world, Recording(calls) as recording:
+        manifest_path = prepare_manifest(world)
+        with recording.calls_of(JOB):
+            the_glue_job_reads(manifest_path)
+    return calls + CALLS_OF_GLUE_AND_SPARK
 
 
 def a_version_of_a_file_is_refused(world: World) -> None:
@@ -72,6 +101,23 @@ def the_answer_to_a_commit_is_lost(world: World) -> None:
 
     world.around["CreateManifest"] = around
     deliver(3)(world)
+
+
+def prepare_manifest(world: World) -> str:
+    """The path of a manifest whose record names no run; of its two files one is gone."""
+    manifest = a_manifest()
+    commit(manifest)
+    uris = [f"s3://{INPUT_BUCKET}/{name}.ndjson" for name in ("there", "gone")]
+    world.s3.put_object(Bucket=INPUT_BUCKET, Key="there.ndjson", Body=b"{}")
+    key = manifest.file_path.removeprefix(f"s3://{MANIFEST_BUCKET}/")
+    world.s3.put_object(Bucket=MANIFEST_BUCKET, Key=key, Body=to_document(uris).encode())
+    return manifest.file_path
+
+
+def the_glue_job_reads(manifest_path: str) -> None:
+    dynamodb = boto3.client("dynamodb")
+    assert ndjson_to_parquet.take_manifest(dynamodb, TRACKING_TABLE, DATE, manifest_path, "jr_1", lambda seconds: None)
+    assert len(list(ndjson_to_parquet.read_lines(ndjson_to_parquet.read_manifest(manifest_path)))) == 2
 
 
 RARE_PATHS: list[Callable[[World], object]] = [

@@ -22,15 +22,20 @@ from tests.simulator.world import (
 )
 from tests.template.sam import Json, actions, identity_statements, properties
 
+# Names of what the simulated account does not have.
+NAME_PREFIX = "manifest-builder-test"
+OUTPUT_BUCKET = "output-bucket"
 REFERENCES = {
     "AWS::Partition": "aws",
     "AWS::Region": REGION,
     "AWS::AccountId": ACCOUNT,
-    "GlueJobName": GLUE_JOB,
+    "NamePrefix": NAME_PREFIX,
+    "GlueJob": GLUE_JOB,
     "ManifestStateMachine": ENVIRONMENT["STATE_MACHINE_ARN"],
     "InputBucket.Arn": f"arn:aws:s3:::{INPUT_BUCKET}",
     "ManifestBucket.Arn": f"arn:aws:s3:::{MANIFEST_BUCKET}",
     "QuarantineBucket.Arn": f"arn:aws:s3:::{QUARANTINE_BUCKET}",
+    "OutputBucket.Arn": f"arn:aws:s3:::{OUTPUT_BUCKET}",
     "TrackingTable.Arn": f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{TRACKING_TABLE}",
     "InputQueue.Arn": f"arn:aws:sqs:{REGION}:{ACCOUNT}:{ENVIRONMENT['QUEUE_URL'].rpartition('/')[2]}",
 } | {f"{state}Function.Arn": function_arn(state) for state in FUNCTIONS}
@@ -111,5 +116,10 @@ def resolved(value: Any) -> str:
         case {"Fn::GetAtt": [str(name), str(attribute)]}:
             return REFERENCES.get(f"{name}.{attribute}", f"{name}.{attribute}")
         case {"Fn::Sub": str(text)}:
-            return re.sub(r"\$\{([^}]+)\}", lambda found: REFERENCES.get(found[1], found[1]), text)
+            return resolved({"Fn::Sub": [text, {}]})
+        case {"Fn::Sub": [str(text), dict(names)]}:
+            known: dict[str, str] = REFERENCES | {name: resolved(inner) for name, inner in names.items()}
+            return re.sub(r"\$\{([^}]+)\}", lambda found: known.get(found[1], found[1]), text)
+        case {"Fn::If": ["HasOwnJob", own, _]}:
+            return resolved(own)
     return str(value)

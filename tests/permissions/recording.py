@@ -1,10 +1,10 @@
 """AWS calls as they are made: by which function or by the state machine itself, with which arguments."""
 
 import importlib
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, Self
 from unittest import mock
 
 import boto3
@@ -34,13 +34,14 @@ class Recording:
         self._integrations: dict[str, Any] = {}
         self._exit = ExitStack()
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> Self:
         self._replace(boto3, "client", lambda make, *service, **options: self._watched(make(*service, **options)))
         for name, module in HANDLERS.items():
             self._replace(importlib.import_module(module), "handler", partial(self._run, name))
         self._replace(lambda_eval_utils, "_invoke_lambda_function", self._invoke)
         for integration in (state_task_service_dynamodb, state_task_service_glue):
             self._replace(integration, "boto_client_for", self._integration_client)
+        return self
 
     def __exit__(self, *exception: object) -> None:
         self._exit.close()
@@ -49,12 +50,18 @@ class Recording:
         """`replacement` gets the original as its first argument."""
         self._exit.enter_context(mock.patch.object(owner, name, partial(replacement, getattr(owner, name))))
 
-    def _run(self, name: str, function: Function, event: dict[str, Any], context: Any) -> dict[str, Any]:
+    @contextmanager
+    def calls_of(self, name: str) -> Iterator[None]:
+        """What is called meanwhile is called by `name`."""
         self._running.append(name)
         try:
-            return function(event, context)
+            yield
         finally:
             self._running.pop()
+
+    def _run(self, name: str, function: Function, event: dict[str, Any], context: Any) -> dict[str, Any]:
+        with self.calls_of(name):
+            return function(event, context)
 
     def _invoke(self, invoke: Callable[..., Any], parameters: dict[str, Any], *context: Any, **options: Any) -> Any:
         self._calls.append(Call(MACHINE, "lambda", "Invoke", {"FunctionName": parameters["FunctionName"]}, 200))

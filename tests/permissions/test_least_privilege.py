@@ -18,11 +18,14 @@ BY_THE_EVENT_SOURCE_MAPPING = {"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:G
 """It polls the queue with the role of the function that it feeds."""
 BY_THE_SCHEDULER = {"states:StartExecution"}
 """It starts the sweep."""
+BY_GLUE = {"logs:CreateLogStream", "logs:PutLogEvents"}
+"""It delivers the log of a run."""
 
 CALLED_BY_AWS = {f"{box}Role": BY_LAMBDA for box in functions()} | {
     "StartWorkflowRole": BY_LAMBDA | BY_THE_EVENT_SOURCE_MAPPING,
     "ManifestStateMachineRole": LOG_AND_TRACE_DELIVERY,
     "SweepScheduleRole": BY_THE_SCHEDULER,
+    "GlueJobRole": BY_GLUE,
 }
 """By role: what AWS itself calls with it, where no recording can see it."""
 

@@ -6,7 +6,10 @@ from typing import Any
 
 import pytest
 
+from local.deploy import deploy
+from local.emulator import Emulator
 from local.facts import Facts, Manifest, read_messages
+from local.files import SAMPLE_PARAMETERS
 from tests.stack.stack import Stack, eventually
 
 pytestmark = pytest.mark.xdist_group("stack")
@@ -47,6 +50,21 @@ def test_uploaded_files_become_a_manifest_and_a_finished_glue_run(stack: Stack) 
     refused = rows[stack.uri(f"in/{date}-refused.csv")]
     assert (refused.status, refused.reason) == ("quarantined", "Invalid extension")
     assert facts.copies[f"in/{date}-refused.csv"] == refused.etag
+
+
+def test_without_the_name_of_a_job_the_stacks_own_is_started() -> None:
+    with Emulator() as emulator:
+        stack = Stack(emulator, deploy(emulator, SAMPLE_PARAMETERS | {"GlueJobName": ""}))
+        for number in range(9):
+            stack.emulator.s3.put_object(
+                Bucket=stack.deployment.input_bucket, Key=f"2025-01-01-file{number}.ndjson", Body=FILE
+            )
+        facts = eventually(stack.facts, lambda facts: [manifest.status for manifest in facts.manifests] == ["started"])
+        (run,) = facts.runs
+        assert (run.run_id, run.manifest_path) == (facts.manifests[0].job_run_id, facts.manifests[0].path)
+        job = emulator.glue.get_job(JobName=stack.deployment.stack_name)["Job"]
+        assert job["DefaultArguments"]["--TRACKING_TABLE"] == stack.deployment.tracking_table
+        emulator.s3.head_bucket(Bucket=job["DefaultArguments"]["--OUTPUT_PATH"].removeprefix("s3://"))
 
 
 def of_date(facts: Facts, date: str) -> list[Manifest]:

@@ -10,6 +10,7 @@ from tests.template.sam import (
     LOG_AND_TRACE_DELIVERY,
     Json,
     actions,
+    environments,
     expanded,
     functions,
     identity_statements,
@@ -23,6 +24,8 @@ from tools.expand_template import TEMPLATE
 BUCKETS = resources("AWS::S3::Bucket")
 QUEUES = resources("AWS::SQS::Queue")
 ROW_WRITES = {"dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem"}
+# `sam deploy` chooses the end of the name of the bucket that it uploads to.
+SAM_BUCKET = "aws-sam-cli-managed-default-*"
 FILES, MANIFESTS, LOCKS = "2025-12-23", "MANIFEST#2025-12-23", "LOCK#manifest-2025-12-23"
 
 
@@ -40,7 +43,8 @@ def test_a_resource_is_a_wildcard_only_where_aws_knows_none() -> None:
 def test_a_wildcard_inside_a_resource_stands_for_objects_only() -> None:
     for name, statement in identity_statements():
         for text in texts(statement["Resource"]):
-            assert "*" not in text.removesuffix("/*") or text == "*", f"{name}: {statement}"
+            within = text.replace(SAM_BUCKET, "sam")
+            assert "*" not in within.removesuffix("/*") or text == "*", f"{name}: {statement}"
             if text.endswith("/*"):
                 assert all(action.startswith("s3:") for action in actions(statement)), f"{name}: {statement}"
 
@@ -61,13 +65,17 @@ def test_functions_share_what_every_function_needs_and_no_other_role_takes_a_pol
     assert properties(role).get("ManagedPolicyArns", []) == ([{"Ref": "FunctionPolicy"}] if is_a_functions else [])
 
 
-def test_functions_write_to_the_log_group_of_the_stack_and_to_no_other() -> None:
+def test_functions_and_the_glue_job_write_to_the_log_groups_of_the_stack_and_to_no_other() -> None:
     logs = [
         (name, statement["Resource"])
         for name, statement in identity_statements()
         if "logs:PutLogEvents" in actions(statement)
     ]
-    assert logs == [("FunctionPolicy", {"Fn::GetAtt": ["FunctionLogGroup", "Arn"]})]
+    of_the_job = [{"Fn::GetAtt": [f"Glue{stream}LogGroup", "Arn"]} for stream in ("Error", "Output")]
+    assert logs == [
+        ("GlueJobRole", of_the_job),
+        ("FunctionPolicy", {"Fn::GetAtt": ["FunctionLogGroup", "Arn"]}),
+    ]
 
 
 @pytest.mark.parametrize("box", functions())
@@ -85,7 +93,7 @@ def test_a_box_that_calls_no_aws_api_may_do_no_more_than_every_function(box: str
     ("partition", "writers"),
     [
         (FILES, {"QuarantineFileRole", "TrackFileRole", "UpdateStatusRole"}),
-        (MANIFESTS, {"CreateManifestRole", "UpdateStatusRole", "ManifestStateMachineRole"}),
+        (MANIFESTS, {"CreateManifestRole", "UpdateStatusRole", "ManifestStateMachineRole", "GlueJobRole"}),
         # CreateManifest's transaction checks the lock; IAM may judge all keys of a transaction together.
         (LOCKS, {"AcquireLockRole", "ReleaseLockRole", "CreateManifestRole"}),
     ],
@@ -124,6 +132,38 @@ def test_the_machine_may_invoke_its_boxes_and_nothing_else() -> None:
     boxes = [arn for name, arn in substitutions.items() if name.endswith("FunctionArn")]
     (invoke,) = [statement for _, statement in identity_statements() if "lambda:InvokeFunction" in actions(statement)]
     assert sorted(map(str, invoke["Resource"])) == sorted(map(str, boxes))
+
+
+def test_the_glue_job_writes_its_output_and_names_itself_on_a_manifest_and_changes_nothing_else() -> None:
+    granted = [statement for role, statement in identity_statements() if role == "GlueJobRole"]
+    writes = {"s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload", *ROW_WRITES}
+    changed = [statement["Resource"] for statement in granted if actions(statement) & writes]
+    assert changed == [{"Fn::GetAtt": ["TrackingTable", "Arn"]}, {"Fn::Sub": "${OutputBucket.Arn}/*"}]
+    (table,) = [statement for statement in granted if "dynamodb:Query" in actions(statement)]
+    assert [leading_keys_match(table, partition) for partition in (FILES, MANIFESTS, LOCKS)] == [False, True, False]
+
+
+def test_the_glue_job_is_told_of_a_file_that_is_gone() -> None:
+    """Without ListBucket S3 answers 403, as if the job had no permission."""
+    listed = [
+        statement["Resource"]
+        for role, statement in identity_statements()
+        if role == "GlueJobRole" and "s3:ListBucket" in actions(statement)
+    ]
+    assert {"Fn::GetAtt": ["InputBucket", "Arn"]} in listed[0]
+
+
+def test_the_glue_job_may_read_its_script_where_sam_deploy_puts_it() -> None:
+    options = environments()
+    assert all(environment["resolve_s3"] for environment in options.values())
+    assert all(environment["s3_prefix"] == environment["stack_name"] for environment in options.values())
+    readable = [
+        text
+        for role, statement in identity_statements()
+        if role == "GlueJobRole" and "s3:GetObject" in actions(statement)
+        for text in texts(statement["Resource"])
+    ]
+    assert f"arn:${{AWS::Partition}}:s3:::{SAM_BUCKET}/${{NamePrefix}}/*" in readable
 
 
 def test_the_sweep_may_start_the_machine_and_nothing_else() -> None:

@@ -6,9 +6,21 @@ import re
 import cfnlint.api
 import pytest
 
+from glue import ndjson_to_parquet
 from manifest_builder.settings import read_settings, read_start_settings
-from tests.simulator.template import DEFINITION, all_states, template
-from tests.template.sam import FUNCTIONS, environments, expanded, functions, overrides, properties, resources
+from tests.simulator.template import DEFINITION, ROOT, all_states, template
+from tests.template.sam import (
+    FUNCTIONS,
+    Json,
+    actions,
+    environments,
+    expanded,
+    functions,
+    identity_statements,
+    overrides,
+    properties,
+    resources,
+)
 from tools.expand_template import TEMPLATE
 
 PARAMETERS = template()["Parameters"]
@@ -174,6 +186,56 @@ def test_the_table_of_a_protected_stack_cannot_be_deleted() -> None:
     assert properties("TrackingTable")["DeletionProtectionEnabled"] == {"Fn::If": ["IsProtected", True, False]}
 
 
+def test_without_a_name_the_stack_makes_the_glue_job_and_with_one_nothing_of_it() -> None:
+    assert PARAMETERS["GlueJobName"]["Default"] == ""
+    of_the_job = {
+        name for name, resource in expanded()["Resources"].items() if resource.get("Condition") == "HasOwnJob"
+    }
+    own = "GlueJob GlueJobRole GlueErrorLogGroup GlueOutputLogGroup OutputBucket OutputBucketPolicy"
+    assert of_the_job == set(own.split())
+    assert expanded()["Conditions"]["HasOwnJob"] == {"Fn::Equals": [{"Ref": "GlueJobName"}, ""]}
+
+
+def test_whoever_asks_for_the_glue_job_gets_the_one_that_there_is() -> None:
+    the_job = {"Fn::If": ["HasOwnJob", {"Ref": "GlueJob"}, {"Ref": "GlueJobName"}]}
+    assert properties("ManifestStateMachine")["DefinitionSubstitutions"]["GlueJobName"] == the_job
+    for function in functions().values():
+        assert function["Environment"]["Variables"]["GLUE_JOB_NAME"] == the_job
+    jobs = [statement["Resource"] for _, statement in identity_statements() if glue_actions(statement)]
+    assert len(jobs) == 2
+    for resource in jobs:
+        arn, names = resource["Fn::Sub"]
+        assert arn.endswith(":job/${Job}")
+        assert names == {"Job": the_job}
+
+
+def glue_actions(statement: Json) -> set[str]:
+    return {action for action in actions(statement) if action.startswith("glue:")}
+
+
+def test_runs_of_the_glue_job_are_queued_and_never_retried_by_glue_itself() -> None:
+    job = properties("GlueJob")
+    assert job["JobRunQueuingEnabled"] is True
+    assert job["MaxRetries"] == 0
+    assert job["ExecutionProperty"]["MaxConcurrentRuns"] > 1
+
+
+def test_the_glue_job_gets_the_arguments_of_its_script() -> None:
+    script = template()["Resources"]["GlueJob"]["Properties"]["Command"]["ScriptLocation"]
+    assert (ROOT / script).samefile(ndjson_to_parquet.__file__)
+    glue = {"--JOB_RUN_ID": "jr_1"}
+    machine = dict.fromkeys(all_states()["StartGlueJob"]["Parameters"]["Arguments"], "text")
+    given = glue | {name.removesuffix(".$"): value for name, value in machine.items()}
+    given |= dict.fromkeys(properties("GlueJob")["DefaultArguments"], "text")
+    ndjson_to_parquet.parse([text for pair in given.items() for text in pair])
+
+
+def test_the_glue_job_logs_to_the_groups_of_the_stack() -> None:
+    prefix = properties("GlueJob")["DefaultArguments"]["--custom-logGroup-prefix"]["Fn::Sub"]
+    for name in ("error", "output"):
+        assert properties(f"Glue{name.title()}LogGroup")["LogGroupName"] == {"Fn::Sub": f"{prefix}/{name}"}
+
+
 @pytest.mark.parametrize("name", PARAMETERS)
 def test_every_parameter_says_what_it_is_and_what_it_accepts(name: str) -> None:
     parameter = PARAMETERS[name]
@@ -204,7 +266,7 @@ def test_the_functions_accept_what_the_template_accepts(name: str, bound: str) -
     values |= {number: f"{NUMBERS[number]['Default']:f}".rstrip("0").rstrip(".") for number in NUMBERS}
     values[name] = f"{NUMBERS[name][bound]:f}"
     environment = {
-        variable: values.get(value["Ref"], "text") if isinstance(value, dict) else str(value)
+        variable: values.get(value.get("Ref"), "text") if isinstance(value, dict) else str(value)
         for variable, value in variables.items()
     }
     read_settings(environment)
@@ -219,8 +281,8 @@ def test_names_fit_into_a_buckets_sixty_three_characters() -> None:
 def test_what_a_user_needs_is_an_output() -> None:
     outputs = template()["Outputs"]
     needed = (
-        "InputBucketName ManifestBucketName QuarantineBucketName TrackingTableName InputQueueUrl DeadLetterQueueUrl "
-        "StateMachineArn StateMachineConsoleUrl"
+        "InputBucketName ManifestBucketName QuarantineBucketName OutputBucketName TrackingTableName InputQueueUrl "
+        "DeadLetterQueueUrl StateMachineArn StateMachineConsoleUrl"
     )
     assert set(needed.split()) <= set(outputs)
     assert all(output["Description"] for output in outputs.values())
