@@ -126,7 +126,8 @@ def delete_litter(key: str) -> None:
 def find_job_run(manifest: ManifestRecord) -> str | None:
     """The run that an attempt started although its answer was lost, if there is one.
 
-    GetJobRuns gives the newest runs first, so the search ends at the manifest's creation.
+    GetJobRuns gives the newest runs first, so the search ends at the manifest's creation, or when it was reopened.
+    Runs of earlier attempts have failed and are passed over.
     """
     try:
         return _search_job_runs(manifest)
@@ -138,10 +139,12 @@ def find_job_run(manifest: ManifestRecord) -> str | None:
 
 
 def _search_job_runs(manifest: ManifestRecord) -> str | None:
+    failed = tracking.failed_runs(manifest.date_prefix, manifest.record_name)
     earliest = clock.from_text(manifest.created_at) - CLOCK_SKEW
     for page in aws.glue().get_paginator("get_job_runs").paginate(JobName=settings().glue_job_name):
         for run in page["JobRuns"]:
-            if run.get("Arguments", {}).get("--MANIFEST_PATH") == manifest.file_path:
+            is_its_own = run.get("Arguments", {}).get("--MANIFEST_PATH") == manifest.file_path
+            if is_its_own and run["Id"] not in failed:
                 return run["Id"]
         # A run that still waits in the job's queue may have no start yet.
         started = page["JobRuns"][-1].get("StartedOn") if page["JobRuns"] else None

@@ -2,8 +2,9 @@
 
 import uuid
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from operator import itemgetter
 from typing import Any
 
 from manifest_builder import batching, clock, manifests, tracking
@@ -12,6 +13,7 @@ from manifest_builder.telemetry import box, count_bytes, gauge_seconds, logger, 
 
 # Oldest first; the next sweep takes the rest.
 DATES_PER_SWEEP = 20
+RUNS_PER_SWEEP = 50
 SEARCH_TIME = timedelta(seconds=30)
 
 
@@ -23,6 +25,8 @@ class DateBacklog:
     pending_bytes: int = 0
     oldest_file: str | None = None
     oldest_open_manifest: str | None = None
+    started: list[dict[str, Any]] = field(default_factory=list)
+    """The entries of manifests that name their run."""
 
     @property
     def oldest(self) -> str:
@@ -34,7 +38,8 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
     """Dates with an open manifest, an overdue threshold, or a file older than the flush age.
 
     in:  {"execution", "sweep": true}
-    out: the shape of ParseEvent's output, with no files; "flush_before" is set for a date with a file that old
+    out: the shape of ParseEvent's output, with no files; "flush_before" is set for a date with a file that old;
+         "job_runs": the runs whose outcome is not known after OUTCOME_AFTER_MINUTES, an event of theirs may be lost
     """
     # An asynchronous Express execution may be restarted under the same name: the run gets an id of its own.
     run_id = str(uuid.uuid4())
@@ -60,7 +65,8 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
     }
     chosen = sorted(stalled, key=lambda date_prefix: stalled[date_prefix].oldest)[:DATES_PER_SWEEP]
     write_metrics(backlogs.values(), now)
-    outcome("swept", dates_pending=len(backlogs), dates_stalled=len(stalled), dates_chosen=chosen)
+    job_runs = overdue_runs(backlogs.values(), now)
+    outcome("swept", dates_pending=len(backlogs), dates_stalled=len(stalled), dates_chosen=chosen, runs=len(job_runs))
     return {
         "run_id": run_id,
         "dates": [
@@ -73,7 +79,22 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
         ],
         "rejected": [],
         "ignored": 0,
+        "job_runs": job_runs,
     }
+
+
+def overdue_runs(backlogs: Iterable[DateBacklog], now: datetime) -> list[dict[str, Any]]:
+    """The oldest first: those that are left for the next sweep move up."""
+    latest = clock.to_text(now - timedelta(minutes=settings().outcome_after_minutes))
+    started = [row for backlog in backlogs for row in backlog.started if row["pending_since"] <= latest]
+    return [
+        {
+            "job_run_id": row["job_run_id"],
+            "date_prefix": manifests.date_of(row["date_prefix"]),
+            "manifest_path": row["file_path"],
+        }
+        for row in sorted(started, key=itemgetter("pending_since"))[:RUNS_PER_SWEEP]
+    ]
 
 
 def write_metrics(backlogs: Collection[DateBacklog], now: datetime) -> None:
@@ -96,7 +117,9 @@ def read_backlogs() -> dict[str, DateBacklog]:
         date_prefix = manifests.date_of(row["date_prefix"])
         backlog = backlogs.setdefault(date_prefix or row["date_prefix"], DateBacklog())
         since: str = row["pending_since"]
-        if date_prefix:
+        if "job_run_id" in row:
+            backlog.started.append(row)
+        elif date_prefix:
             backlog.oldest_open_manifest = min(since, backlog.oldest_open_manifest or since)
         else:
             backlog.oldest_file = min(since, backlog.oldest_file or since)

@@ -130,7 +130,7 @@ def take_manifest(
         dynamodb.update_item(
             TableName=table,
             Key={name: record[name] for name in ("date_prefix", "file_name")},
-            UpdateExpression="SET #status = :started, job_run_id = :run_id, updated_at = :now REMOVE pending_since",
+            UpdateExpression="SET #status = :started, job_run_id = :run_id, updated_at = :now",
             ConditionExpression="#status = :open",
             ExpressionAttributeNames={"#status": "status"},
             ExpressionAttributeValues={

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_glue import GlueClient
     from mypy_boto3_s3 import S3Client
+    from mypy_boto3_sns import SNSClient
 
 # The critical section has 70 s for all of its steps, so a call that hangs is given up well within its function's
 # timeout. Attempts are botocore's own default for DynamoDB, made the same for all.
@@ -36,3 +37,8 @@ def s3_for_copies() -> "S3Client":
 @cache
 def glue() -> "GlueClient":
     return boto3.client("glue", config=_PROMPT)
+
+
+@cache
+def sns() -> "SNSClient":
+    return boto3.client("sns", config=_PROMPT)

@@ -30,6 +30,18 @@ class ManifestRecord:
         return self.start_attempted_at is not None
 
 
+@dataclass(frozen=True, slots=True)
+class StartedManifest:
+    """A manifest whose run was still under way when somebody looked. `attempt` counts the starts, from 1."""
+
+    date_prefix: str
+    record_name: str
+    file_path: str
+    file_count: int
+    job_run_id: str | None
+    attempt: int
+
+
 def partition_of(date_prefix: str) -> str:
     return f"MANIFEST#{date_prefix}"
 

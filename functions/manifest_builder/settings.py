@@ -25,6 +25,9 @@ class Settings:
     max_file_bytes: int
     lock_ttl_seconds: int
     flush_after_minutes: int
+    job_retries: int
+    outcome_after_minutes: int
+    alarm_topic_arn: str | None
 
 
 def read_settings(environ: Mapping[str, str]) -> Settings:
@@ -51,6 +54,9 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         # Above the 150 s of start_workflow, or a lease could end under a living execution.
         lock_ttl_seconds=_whole(environ, "LOCK_TTL_SECONDS", "300", at_least=240, at_most=43200),
         flush_after_minutes=_whole(environ, "FLUSH_AFTER_MINUTES", "1440", at_least=0, at_most=525600),
+        job_retries=_whole(environ, "JOB_RETRIES", "1", at_least=0, at_most=10),
+        outcome_after_minutes=_whole(environ, "OUTCOME_AFTER_MINUTES", "60", at_least=0, at_most=10080),
+        alarm_topic_arn=environ.get("ALARM_TOPIC_ARN", "").strip() or None,
     )
 
 

@@ -16,7 +16,7 @@ from manifest_builder import aws, clock, files, manifests
 from manifest_builder.batching import PendingFile
 from manifest_builder.errors import LockLost, RowContended
 from manifest_builder.files import FileVersion
-from manifest_builder.manifests import ManifestRecord
+from manifest_builder.manifests import ManifestRecord, StartedManifest
 from manifest_builder.settings import MB, settings
 
 if TYPE_CHECKING:
@@ -293,8 +293,13 @@ def open_manifests(date_prefix: str) -> list[ManifestRecord]:
     """The manifests of a date whose job run is not recorded yet, read consistently."""
     partition = manifests.partition_of(date_prefix)
     rows = _query_index("date_prefix = :date_prefix", {":date_prefix": partition})
-    # An open manifest has been pending since its creation: the index need not hold the moment twice, for every file.
-    return [_manifest_record(date_prefix, row | {"created_at": row["pending_since"]}) for row in rows]
+    # An open manifest has been pending since its creation, or since it was reopened: the index need not hold the moment
+    # twice, for every file. One that names its run waits for the outcome.
+    return [
+        _manifest_record(date_prefix, row | {"created_at": row["pending_since"]})
+        for row in rows
+        if "job_run_id" not in row
+    ]
 
 
 def commit_manifest(manifest: ManifestRecord, token: str) -> ManifestRecord:
@@ -369,6 +374,88 @@ def claim_start(partition: str, record_name: str, run_id: str, stale_attempt: tu
     )
 
 
+def find_started(date_prefix: str, manifest_path: str) -> StartedManifest | None:
+    """The record of a manifest that names its run and whose outcome is not known yet; None where there is none."""
+    partition = manifests.partition_of(date_prefix)
+    for entry in _query_index("date_prefix = :date_prefix", {":date_prefix": partition}):
+        if entry["file_path"] == manifest_path and "job_run_id" in entry:
+            record = _read_record(date_prefix, entry["file_name"])
+            return StartedManifest(
+                date_prefix=date_prefix,
+                record_name=entry["file_name"],
+                file_path=manifest_path,
+                file_count=int(record["file_count"]),
+                job_run_id=record.get("job_run_id"),
+                attempt=int(record.get("attempt", 1)),
+            )
+    return None
+
+
+def failed_runs(date_prefix: str, record_name: str) -> list[str]:
+    """Runs that a manifest has had and that are not its own any more."""
+    found: list[str] = _read_record(date_prefix, record_name).get("failed_runs", [])
+    return found
+
+
+def record_outcome(
+    manifest: StartedManifest, status: Literal["succeeded", "failed"], details: dict[str, str | None]
+) -> bool:
+    """The end of a manifest's run, unless it is recorded already. `details` are attributes of the record."""
+    given = {name: text for name, text in details.items() if text is not None}
+    return _update(
+        _key(manifests.partition_of(manifest.date_prefix), manifest.record_name),
+        f"SET #status = :status, updated_at = :now{''.join(f', #{name} = :{name}' for name in given)} "
+        "REMOVE pending_since",
+        "job_run_id = :run AND #status = :started",
+        {
+            ":status": status,
+            ":started": "started",
+            ":run": manifest.job_run_id,
+            ":now": clock.to_text(clock.now()),
+            **{f":{name}": text for name, text in given.items()},
+        },
+        names={"#status": "status", **{f"#{name}": name for name in given}},
+    )
+
+
+def reopen_manifest(date_prefix: str, record_name: str, *, run_id: str, error: str | None = None) -> bool:
+    """Open a manifest whose run has ended for another attempt; False where `run_id` is not its run any more.
+
+    The run is remembered in `failed_runs`, so that nobody takes it for the run of the new attempt.
+    """
+    now = clock.to_text(clock.now())
+    values: dict[str, Any] = {
+        ":open": "open",
+        ":one": 1,
+        ":none": [],
+        ":runs": [run_id],
+        ":run": run_id,
+        ":now": now,
+    }
+    remember = ""
+    if error is not None:
+        remember, values[":error"] = ", #error = :error", error
+    return _update(
+        _key(manifests.partition_of(date_prefix), record_name),
+        "SET #status = :open, pending_since = :now, updated_at = :now, "
+        "attempt = if_not_exists(attempt, :one) + :one, "
+        f"failed_runs = list_append(if_not_exists(failed_runs, :none), :runs){remember} "
+        "REMOVE job_run_id, starter, start_attempted_at, run_started_at, finished_at",
+        "job_run_id = :run",
+        values,
+        names={"#status": "status"} | ({"#error": "error"} if remember else {}),
+    )
+
+
+def _read_record(date_prefix: str, record_name: str) -> dict[str, Any]:
+    found = aws.dynamodb().get_item(
+        TableName=settings().tracking_table,
+        Key=_key(manifests.partition_of(date_prefix), record_name),
+        ConsistentRead=True,
+    )
+    return _from_item(found.get("Item", {}))
+
+
 def _manifest_record(date_prefix: str, row: dict[str, Any]) -> ManifestRecord:
     return ManifestRecord(
         date_prefix=date_prefix,
@@ -384,12 +471,15 @@ def _manifest_record(date_prefix: str, row: dict[str, Any]) -> ManifestRecord:
 
 
 def scan_unfinished() -> Iterator[dict[str, Any]]:
-    """Every pending file and open manifest of every date, as date_prefix, pending_since and file_size_bytes."""
+    """Every pending file and every manifest without an outcome, of every date.
+
+    As date_prefix, pending_since and file_size_bytes; a manifest that is started has a job_run_id, and all a file_path.
+    """
     pages = aws.dynamodb().get_paginator("scan")
     for page in pages.paginate(
         TableName=settings().tracking_table,
         IndexName=PENDING_INDEX,
-        ProjectionExpression="date_prefix, pending_since, file_size_bytes",
+        ProjectionExpression="date_prefix, pending_since, file_size_bytes, job_run_id, file_path",
     ):
         for item in page["Items"]:
             yield _from_item(item)
