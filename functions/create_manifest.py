@@ -139,12 +139,11 @@ def find_job_run(manifest: ManifestRecord) -> str | None:
 
 
 def _search_job_runs(manifest: ManifestRecord) -> str | None:
-    failed = tracking.failed_runs(manifest.date_prefix, manifest.record_name)
     earliest = clock.from_text(manifest.created_at) - CLOCK_SKEW
     for page in aws.glue().get_paginator("get_job_runs").paginate(JobName=settings().glue_job_name):
         for run in page["JobRuns"]:
             is_its_own = run.get("Arguments", {}).get("--MANIFEST_PATH") == manifest.file_path
-            if is_its_own and run["Id"] not in failed:
+            if is_its_own and run["Id"] not in tracking.failed_runs(manifest.date_prefix, manifest.record_name):
                 return run["Id"]
         # A run that still waits in the job's queue may have no start yet.
         started = page["JobRuns"][-1].get("StartedOn") if page["JobRuns"] else None

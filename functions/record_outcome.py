@@ -32,12 +32,12 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
     """What counts is what Glue says of a run when it is asked: its event may come late, twice, or never.
 
     in:  {"execution", "request": {"job_runs": [{"job_run_id", "date_prefix", "manifest_path"}], "dates": [...],
-          "rejected": [...], "ignored": n}}; of a run the sweep knows its manifest, an event only the run
+          "rejected": [...], "ignored": n}}; an event gives the run alone, a sweep the rest, too, and its own "run_id"
     out: the shape of ParseEvent's output: the dates of the request, and those with a manifest that is open again
     """
     request = event["request"]
-    # An asynchronous Express execution may be restarted under the same name: the run gets an id of its own.
-    run_id = str(uuid.uuid4())
+    # An event has no run yet. (A name of the event's would not do: Express may start an execution twice.)
+    run_id = request.get("run_id") or str(uuid.uuid4())
     logger.append_keys(run_id=run_id)
     until = clock.now() + ASKING_TIME
     dates = {date["date_prefix"]: date for date in request["dates"]}
@@ -56,7 +56,8 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
         if result == "reopened" and manifest:
             date_prefix = manifest.date_prefix
             dates.setdefault(date_prefix, {"date_prefix": date_prefix, "files": [], "flush_before": None})
-    outcome(next(iter(said)) if len(said) == 1 else "recorded", runs=dict(said))
+    numbers = {f"runs_{name}": number for name, number in said.items()}
+    outcome(next(iter(said)) if len(said) == 1 else "asked", **numbers)
     return {
         "run_id": run_id,
         "dates": list(dates.values()),

@@ -34,7 +34,7 @@ ZOMBIES = {
     Kind.ZOMBIE_AT_THE_END,
 }
 PREEMPTIONS = {Kind.PREEMPTED, Kind.PREEMPTED_PAST_LEASE}
-READS = {"Query", "Scan", "GetItem", "GetObject", "HeadObject", "GetJobRuns"}
+READS = {"Query", "Scan", "GetItem", "GetObject", "HeadObject", "GetJobRuns", "GetJobRun"}
 CONFLICTING = {"PutItem", "UpdateItem", "DeleteItem", "TransactWriteItems"}
 
 

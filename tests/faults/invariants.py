@@ -1,5 +1,6 @@
 """What must hold after every run, one function each. Each returns what is wrong, in words; nothing is right."""
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -10,6 +11,8 @@ from tests.faults.lab import Lab, Version
 from validate_file import reason_to_refuse
 
 Invariant = Callable[[Lab], Iterator[str]]
+FORWARD = re.compile(r"open( started( open started)*( succeeded| failed)?)?( open)?")
+"""The statuses of a manifest's record: opened again only after a run."""
 
 
 def is_valid(version: Version) -> bool:
@@ -139,22 +142,37 @@ def no_committed_object_is_overwritten(lab: Lab) -> Iterator[str]:
 def every_manifest_starts_its_job(lab: Lab) -> Iterator[str]:
     runs = lab.runs_by_manifest()
     for path, record in records(lab).items():
-        if record["status"] != "started" or not runs.get(path):
+        if record["status"] == "open" or not runs.get(path):
             yield f"{path} is {record['status']} with {runs.get(path, 0)} run(s)"
-        if record["status"] == "started" and "pending_since" in record:
-            yield f"{path} is started and still in the index of unfinished work"
+        if (record["status"] == "started") != ("pending_since" in record):
+            yield f"{path} is {record['status']}, and in the index of unfinished work: {'pending_since' in record}"
+
+
+def the_end_of_every_run_is_recorded(lab: Lab) -> Iterator[str]:
+    """Runs end in those scenarios only in which the sweep asks about every run."""
+    for path, ends in lab.ends_of_runs().items():
+        record = records(lab)[path]
+        for run, state in ends.items():
+            is_current = record.get("job_run_id") == run
+            expected = {"SUCCEEDED": "succeeded"}.get(state, "failed")
+            if is_current and record["status"] != expected:
+                yield f"{path} is {record['status']}, and its run {run} has {state}"
+            if not is_current and run not in record.get("failed_runs", []):
+                yield f"{path} does not know of the run {run} that has {state}"
 
 
 def no_manifest_starts_a_second_run(lab: Lab) -> Iterator[str]:
     for path, times in lab.runs_by_manifest().items():
-        if times > 1 + lab.seen.excused_starts[path]:
-            yield f"{path} has {times} runs"
+        attempts = 1 + len(records(lab).get(path, {}).get("failed_runs", []))
+        if times > attempts + lab.seen.excused_starts[path]:
+            yield f"{path} has {times} runs in {attempts} attempts"
 
 
 def a_record_names_one_run_for_ever(lab: Lab) -> Iterator[str]:
     for path, runs in lab.seen.recorded_runs.items():
-        if len(runs) > 1:
-            yield f"the record of {path} named {runs}: the first has been told that it is the one"
+        failed = records(lab)[path].get("failed_runs", [])
+        if runs[:-1] != failed[: len(runs) - 1] or len(runs) > len(failed) + 1:
+            yield f"the record of {path} named {runs}, of which only {failed} failed"
 
 
 def no_run_reads_what_was_never_committed(lab: Lab) -> Iterator[str]:
@@ -168,7 +186,7 @@ def states_only_move_forward(lab: Lab) -> Iterator[str]:
         if [status for status, _ in states] not in (["pending"], ["pending", "manifested"], ["quarantined"]):
             yield f"{path} version {sequencer} went {states}"
     for path, statuses in lab.seen.records.items():
-        if statuses not in (["open"], ["open", "started"]):
+        if not FORWARD.fullmatch(" ".join(statuses)):
             yield f"{path} went {statuses}"
 
 
@@ -217,6 +235,7 @@ INVARIANTS: list[Invariant] = [
     every_manifest_has_its_object,
     no_committed_object_is_overwritten,
     every_manifest_starts_its_job,
+    the_end_of_every_run_is_recorded,
     no_manifest_starts_a_second_run,
     a_record_names_one_run_for_ever,
     no_run_reads_what_was_never_committed,

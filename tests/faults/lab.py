@@ -18,6 +18,7 @@ from botocore.awsrequest import AWSResponse
 from botocore.exceptions import ConnectionClosedError, ReadTimeoutError
 from moto.core.botocore_stubber import BotocoreStubber
 from moto.dynamodb.models import dynamodb_backends
+from moto.dynamodb.models.dynamo_type import DynamoType
 from moto.glue.models import glue_backends
 from moto.s3.models import s3_backends
 
@@ -232,6 +233,10 @@ class Lab(World):
         with self.watch():
             return self.execute({"sweep": True})
 
+    def tell_of_run(self, job_run_id: str) -> Execution:
+        with self.watch():
+            return super().tell_of_run(job_run_id)
+
     def expect(self, *faults: Fault) -> None:
         """What the calls from now on suffer; they are numbered anew."""
         self.faults, self.calls, self._numbers = faults, [], {}
@@ -340,7 +345,9 @@ class Lab(World):
     def _source_of(self, service: str, operation: str, request: Any) -> Source:
         if service in ("sfn", "sqs"):
             return "trigger"
-        native = operation == "StartJobRun" or (operation == "UpdateItem" and b":started" in wire.body_of(request))
+        native = operation == "StartJobRun" or (
+            operation == "UpdateItem" and b"job_run_id = :job_run_id" in wire.body_of(request)
+        )
         return "integration" if native else "function"
 
     def _suffer(self, fault: Fault, call: Call, request: Any, process: Callable[[], AWSResponse]) -> AWSResponse:
@@ -518,11 +525,19 @@ class Lab(World):
         table = dynamodb_backends[ACCOUNT][REGION].tables[TRACKING_TABLE]
         return {
             (item.hash_key.value, item.range_key.value if item.range_key else ""): {
-                name: int(value.value) if value.type == "N" and "." not in value.value else value.value
-                for name, value in item.attrs.items()
+                name: _plain(value) for name, value in item.attrs.items()
             }
             for item in table.all_items()
         }
+
+    def ends_of_runs(self) -> dict[str, dict[str, str]]:
+        """By manifest path: the states of the runs that have ended."""
+        found: dict[str, dict[str, str]] = defaultdict(dict)
+        for run in glue_backends[ACCOUNT][REGION].jobs[GLUE_JOB].job_runs:
+            end = self.ends.get(run.job_run_id)
+            if end:
+                found[(run.arguments or {})["--MANIFEST_PATH"]][run.job_run_id] = end["JobRunState"]
+        return found
 
     def runs_by_manifest(self) -> dict[str, int]:
         runs: dict[str, int] = defaultdict(int)
@@ -531,8 +546,13 @@ class Lab(World):
         return dict(runs)
 
     def second_runs(self) -> int:
-        """Runs of jobs beyond the first of each manifest."""
-        return sum(times - 1 for times in self.runs_by_manifest().values())
+        """Runs of jobs beyond one for each attempt of each manifest."""
+        failed = {
+            item["file_path"]: len(item.get("failed_runs", []))
+            for (partition, _), item in self.items().items()
+            if partition.startswith("MANIFEST#")
+        }
+        return sum(times - 1 - failed.get(path, 0) for path, times in self.runs_by_manifest().items())
 
     def _observe(self) -> None:
         items = self.items()
@@ -606,6 +626,12 @@ def _threads_inherit_context() -> Iterator[None]:
 
     with mock.patch.object(threading.Thread, "start", start_with_context):
         yield
+
+
+def _plain(value: DynamoType) -> Any:
+    if value.type == "L":
+        return [_plain(element) for element in value.value]
+    return int(value.value) if value.type == "N" and "." not in value.value else value.value
 
 
 def _append(states: list[Any], state: Any) -> None:

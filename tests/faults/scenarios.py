@@ -131,6 +131,27 @@ def prepare_backlog(lab: Lab) -> None:
     arrive(lab, 1, folder="last")
 
 
+def prepare_failed_run(lab: Lab) -> None:
+    """A manifest whose run has just failed, for the first time."""
+    arrive(lab, 2)
+    lab.deliver_all()
+    lab.end_run(run_of(lab, DAY), "FAILED", "out of memory")
+
+
+def prepare_untold_runs(lab: Lab) -> None:
+    """Two manifests whose runs have ended, one well; the events got lost."""
+    arrive(lab, 2)
+    arrive(lab, 2, NEXT_DAY)
+    lab.deliver_all()
+    lab.end_run(run_of(lab, DAY), "TIMEOUT")
+    lab.end_run(run_of(lab, NEXT_DAY))
+
+
+def run_of(lab: Lab, day: str) -> str:
+    (run,) = (record["job_run_id"] for record in lab.manifest_records() if day in record["date_prefix"])
+    return str(run)
+
+
 def deliver(lab: Lab) -> None:
     lab.deliver_all()
 
@@ -138,6 +159,12 @@ def deliver(lab: Lab) -> None:
 def sweep(lab: Lab) -> None:
     lab.sweep()
 
+
+def tell_of_the_run(lab: Lab) -> None:
+    lab.tell_of_run(run_of(lab, DAY))
+
+
+ASKED_AT_EVERY_SWEEP = LIMIT_30_MB | {"OUTCOME_AFTER_MINUTES": "0"}
 
 SCENARIOS = [
     Scenario("one date reaches the threshold", deliver, prepare_one_date),
@@ -149,5 +176,7 @@ SCENARIOS = [
     Scenario("Glue is busy for a while", deliver, prepare_busy_glue),
     Scenario("the sweep flushes an old file", sweep, prepare_old_file),
     Scenario("a backlog of several manifests", deliver, prepare_backlog),
+    Scenario("a run of the job fails", tell_of_the_run, prepare_failed_run, ASKED_AT_EVERY_SWEEP),
+    Scenario("the ends of two runs were never told", sweep, prepare_untold_runs, ASKED_AT_EVERY_SWEEP),
 ]
 SMALLEST = SCENARIOS[0]

@@ -17,14 +17,19 @@ BY_LAMBDA = {"logs:CreateLogStream", "logs:PutLogEvents", "xray:PutTraceSegments
 BY_THE_EVENT_SOURCE_MAPPING = {"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"}
 """It polls the queue with the role of the function that it feeds."""
 BY_THE_SCHEDULER = {"states:StartExecution"}
-"""It starts the sweep."""
+"""It starts the sweep, as EventBridge's rule starts the machine where a run has ended."""
 BY_GLUE = {"logs:CreateLogStream", "logs:PutLogEvents"}
 """It delivers the log of a run."""
+
+BY_SNS = {"kms:Decrypt", "kms:GenerateDataKey"}
+"""It encrypts with the role of whoever publishes."""
 
 CALLED_BY_AWS = {f"{box}Role": BY_LAMBDA for box in functions()} | {
     "StartWorkflowRole": BY_LAMBDA | BY_THE_EVENT_SOURCE_MAPPING,
     "ManifestStateMachineRole": LOG_AND_TRACE_DELIVERY,
     "SweepScheduleRole": BY_THE_SCHEDULER,
+    "JobRunRuleRole": BY_THE_SCHEDULER,
+    "RecordOutcomeRole": BY_LAMBDA | BY_SNS,
     "GlueJobRole": BY_GLUE,
 }
 """By role: what AWS itself calls with it, where no recording can see it."""

@@ -25,7 +25,7 @@ from moto.core.models import botocore_stubber
 from moto.core.serialize import BaseJSONSerializer
 from moto.dynamodb.models.dynamo_type import Item, LimitedSizeDict
 from moto.dynamodb.models.table import SecondaryIndex
-from moto.glue.models import FakeJob
+from moto.glue.models import FakeJob, FakeJobRun
 
 from local import history, lambda_endpoint
 from local.lambda_endpoint import Invocation
@@ -55,6 +55,7 @@ FUNCTIONS = {
     "ReleaseLock": "release_lock",
     "ReportResult": "report_result",
     "FindStalledDates": "find_stalled_dates",
+    "RecordOutcome": "record_outcome",
 }
 
 ENVIRONMENT = {
@@ -131,6 +132,15 @@ class World:
                 lambda job, **arguments: self._start_job_run(lambda: start_job_run(job, **arguments)),
             )
         )
+        self.ends: dict[str, dict[str, str]] = {}
+        describe = FakeJobRun.as_dict
+        enter(
+            mock.patch.object(
+                FakeJobRun,
+                "as_dict",
+                lambda run: describe(run) | {"JobRunState": "RUNNING"} | self.ends.get(run.job_run_id, {}),
+            )
+        )
         self._handlers = threading.RLock()
         self._forget_caches()
         self._exit.callback(self._forget_caches)
@@ -142,7 +152,7 @@ class World:
 
     @staticmethod
     def _forget_caches() -> None:
-        for cached in (settings, aws.dynamodb, aws.s3, aws.s3_for_copies, aws.glue):
+        for cached in (settings, aws.dynamodb, aws.s3, aws.s3_for_copies, aws.glue, aws.sns):
             cached.cache_clear()
 
     def _create(self) -> None:
@@ -184,6 +194,15 @@ class World:
     def wait(self, **duration: float) -> None:
         """Let time go by."""
         self.later += timedelta(**duration)
+
+    def end_run(self, job_run_id: str, state: str = "SUCCEEDED", message: str | None = None) -> None:
+        """A run of the job comes to its end. Until then it is running, however long that takes."""
+        self.ends[job_run_id] = {"JobRunState": state} | ({"ErrorMessage": message} if message else {})
+
+    def tell_of_run(self, job_run_id: str) -> Execution:
+        """What EventBridge does when it is told of a run's end."""
+        job_runs = [{"job_run_id": job_run_id}]
+        return self.execute({"job_runs": job_runs, "dates": [], "rejected": [], "ignored": 0})
 
     def upload(self, key: str, size_bytes: int, **event: Any) -> dict[str, str]:
         """Put an object (its bytes are not needed, its size is) and return the queue message that tells of it."""

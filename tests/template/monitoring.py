@@ -44,8 +44,12 @@ def alarms() -> dict[str, Json]:
 
 
 def widgets() -> list[Json]:
-    body = json.loads(resolve(properties("Dashboard")["DashboardBody"]))
-    return list(body["widgets"])
+    """Of all dashboards."""
+    return [widget for name in resources("AWS::CloudWatch::Dashboard") for widget in widgets_of(name)]
+
+
+def widgets_of(dashboard: str) -> list[Json]:
+    return list(json.loads(resolve(properties(dashboard)["DashboardBody"]))["widgets"])
 
 
 def looks() -> Iterator[Look]:

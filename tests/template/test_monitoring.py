@@ -5,7 +5,7 @@ import re
 import pytest
 
 from tests.simulator.template import template
-from tests.template.monitoring import alarms, resolve, widgets
+from tests.template.monitoring import alarms, resolve, widgets, widgets_of
 from tests.template.sam import expanded, functions, properties, resources
 from tools.expand_template import TEMPLATE
 
@@ -95,9 +95,11 @@ def test_the_dashboard_shows_every_alarm() -> None:
     assert sorted(status["properties"]["alarms"]) == sorted(f"<{name}.Arn>" for name in ALARMS)
 
 
-def test_the_dashboard_is_one_of_those_that_cost_nothing() -> None:
+@pytest.mark.parametrize("dashboard", resources("AWS::CloudWatch::Dashboard"))
+def test_the_dashboards_are_of_those_that_cost_nothing(dashboard: str) -> None:
     """Three with at most 50 metrics each are free. Source: Amazon CloudWatch pricing."""
-    assert sum(len(widget["properties"].get("metrics", [])) for widget in widgets()) <= 50
+    assert len(resources("AWS::CloudWatch::Dashboard")) <= 3
+    assert sum(len(widget["properties"].get("metrics", [])) for widget in widgets_of(dashboard)) <= 50
 
 
 @pytest.mark.parametrize("title", ["Function errors", "Duration of functions (p95, ms)"])

@@ -93,7 +93,10 @@ def test_a_box_that_calls_no_aws_api_may_do_no_more_than_every_function(box: str
     ("partition", "writers"),
     [
         (FILES, {"QuarantineFileRole", "TrackFileRole", "UpdateStatusRole"}),
-        (MANIFESTS, {"CreateManifestRole", "UpdateStatusRole", "ManifestStateMachineRole", "GlueJobRole"}),
+        (
+            MANIFESTS,
+            {"CreateManifestRole", "UpdateStatusRole", "ManifestStateMachineRole", "RecordOutcomeRole", "GlueJobRole"},
+        ),
         # CreateManifest's transaction checks the lock; IAM may judge all keys of a transaction together.
         (LOCKS, {"AcquireLockRole", "ReleaseLockRole", "CreateManifestRole"}),
     ],

@@ -202,7 +202,7 @@ def test_whoever_asks_for_the_glue_job_gets_the_one_that_there_is() -> None:
     for function in functions().values():
         assert function["Environment"]["Variables"]["GLUE_JOB_NAME"] == the_job
     jobs = [statement["Resource"] for _, statement in identity_statements() if glue_actions(statement)]
-    assert len(jobs) == 2
+    assert len(jobs) == 3
     for resource in jobs:
         arn, names = resource["Fn::Sub"]
         assert arn.endswith(":job/${Job}")

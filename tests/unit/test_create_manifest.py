@@ -439,7 +439,10 @@ class Pages:
 def found_in(pages: Pages) -> str | None:
     glue = mock.Mock()
     glue.get_paginator.return_value = pages
-    with mock.patch.object(aws, "glue", return_value=glue):
+    with (
+        mock.patch.object(aws, "glue", return_value=glue),
+        mock.patch.object(tracking, "failed_runs", return_value=[]),
+    ):
         return create_manifest.find_job_run(a_manifest())
     raise AssertionError
 

@@ -43,6 +43,8 @@ class Scenario:
     job_runs: int | None = None
     locks: int = 0
     quarantined_copies: int = 0
+    final_manifests: dict[str, int] = field(default_factory=dict)
+    """Manifests whose outcome is known, by status."""
     environment: dict[str, str] = field(default_factory=lambda: LIMIT_30_MB)
 
     def __str__(self) -> str:
@@ -61,7 +63,8 @@ def times(number: int, part: str) -> Counter[str]:
 
 
 START = "Source ParseEvent ForEachDate ForEachFile"
-SWEEP = "Source FindStalledDates ForEachDate ForEachFile"
+ENDED = "Source RecordOutcome ForEachDate"
+SWEEP = "Source FindStalledDates RecordOutcome ForEachDate ForEachFile"
 TRACK = "ValidateFile IsFileValid TrackFile"
 QUARANTINE = "ValidateFile IsFileValid QuarantineFile"
 CHECK = "CheckThreshold IsThresholdReached"
@@ -150,6 +153,28 @@ def after(act: Callable[[World], Execution], **duration: float) -> Callable[[Wor
         return act(world)
 
     return later
+
+
+def the_run_ends(state: str) -> Callable[[World], Execution]:
+    """The run that the only record names ends, and EventBridge tells of it."""
+
+    def end(world: World) -> Execution:
+        (record,) = world.manifest_records()
+        world.end_run(record["job_run_id"], state)
+        return world.tell_of_run(record["job_run_id"])
+
+    return end
+
+
+def the_end_is_never_told(state: str, **duration: float) -> Callable[[World], Execution]:
+    """The run ends, and a sweep asks about it."""
+
+    def end(world: World) -> Execution:
+        (record,) = world.manifest_records()
+        world.end_run(record["job_run_id"], state)
+        return after(World.sweep, **duration)(world)
+
+    return end
 
 
 def one_file_fails(world: World) -> Execution:
@@ -484,15 +509,63 @@ SCENARIOS = [
         "sweep flushing an old partial batch",
         [
             Step(deliver(1), states(START, TRACK, NO, GREEN)),
-            Step(after(World.sweep, hours=23), states("Source FindStalledDates ForEachDate", GREEN)),
+            Step(after(World.sweep, hours=23), states("Source FindStalledDates RecordOutcome ForEachDate", GREEN)),
             Step(after(World.sweep, hours=2), states(SWEEP, BUILD, NO, GREEN)),
         ],
         {"manifested": 1},
         [1],
     ),
     Scenario(
+        "a run that fails is started again once, then its manifest waits for an operator",
+        [
+            Step(deliver(3), states(START, times(3, TRACK), BUILD, NO, GREEN)),
+            Step(the_run_ends("FAILED"), states(ENDED, "ForEachFile", BUILD, NO, GREEN)),
+            Step(the_run_ends("TIMEOUT"), states(ENDED, GREEN)),
+        ],
+        {"manifested": 3},
+        [3],
+        job_runs=2,
+        final_manifests={"failed": 1},
+    ),
+    Scenario(
+        "the end of a run that was never told is asked for by a sweep",
+        [
+            Step(deliver(3), states(START, times(3, TRACK), BUILD, NO, GREEN)),
+            Step(
+                the_end_is_never_told("FAILED", minutes=59),
+                states("Source FindStalledDates RecordOutcome ForEachDate", GREEN),
+            ),
+            Step(after(World.sweep, minutes=1), states(SWEEP, BUILD, NO, GREEN)),
+            Step(the_run_ends("SUCCEEDED"), states(ENDED, GREEN)),
+        ],
+        {"manifested": 3},
+        [3],
+        job_runs=2,
+        final_manifests={"succeeded": 1},
+    ),
+    Scenario(
+        "a sweep goes on where outcomes cannot be recorded; an event fails, and is made up for",
+        [
+            Step(deliver(1), states(START, TRACK, NO, GREEN)),
+            Step(
+                failing("RecordOutcome", after(World.sweep, hours=25)),
+                states(SWEEP, "IsSweep", BUILD, NO, GREEN),
+            ),
+            Step(
+                failing("RecordOutcome", the_run_ends("SUCCEEDED")),
+                states("Source RecordOutcome IsSweep OutcomeNotRecorded"),
+                status="FAILED",
+                error="OutcomeNotRecorded",
+            ),
+            Step(after(World.sweep, hours=1), states("Source FindStalledDates RecordOutcome ForEachDate", GREEN)),
+        ],
+        {"manifested": 1},
+        [1],
+        final_manifests={"succeeded": 1},
+    ),
+    Scenario(
         "sweep with nothing to do",
-        [Step(World.sweep, states("Source FindStalledDates ForEachDate", GREEN))],
+        [Step(World.sweep, states("Source FindStalledDates RecordOutcome ForEachDate", GREEN))],
         {},
     ),
     Scenario(

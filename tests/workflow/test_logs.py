@@ -57,7 +57,7 @@ def test_every_box_ends_each_invocation_with_one_line_that_says_what_it_was_abou
         of_a_run[line["run_id"]].add(line["execution"])
         assert line["outcome"], line
         assert ("file_path" in line) == (line["box"] in FILE_BOXES), line
-        about_all_dates = line["box"] in ("ParseEvent", "FindStalledDates", "ReportResult")
+        about_all_dates = line["box"] in ("ParseEvent", "FindStalledDates", "RecordOutcome", "ReportResult")
         assert ("date_prefix" in line) == (not about_all_dates), line
     assert [len(executions) for executions in of_a_run.values()] == [1] * len(everything.executions)
 

@@ -16,6 +16,7 @@ from tests.workflow.scenarios import (
     lock_held_elsewhere,
     mixed,
     one_file_fails,
+    the_run_ends,
     with_glue,
 )
 
@@ -65,7 +66,9 @@ def written() -> set[Metric]:
     acts = [mixed, deliver(3), deliver(3), one_file_fails, old_version_comes_late, World.sweep]
     glue = [with_glue(busy, deliver(3)), deliver(3), with_glue(answer_lost, deliver(3, day="2025-12-24"))]
     found: set[Metric] = set()
-    for acts_of_one_world in (acts, glue, [lock_held_elsewhere]):
+    ends = [deliver(3), the_run_ends("FAILED"), the_run_ends("FAILED")]
+    well = [deliver(3), the_run_ends("SUCCEEDED")]
+    for acts_of_one_world in (acts, glue, ends, well, [lock_held_elsewhere]):
         with World(environment=LIMIT_30_MB) as world, captured() as telemetry:
             for act in acts_of_one_world:
                 act(world)

@@ -29,6 +29,8 @@ def play(scenario: Scenario, world: World) -> None:
     records = world.manifest_records()
     assert [record["file_count"] for record in records] == scenario.manifests
     assert len([record for record in records if record["status"] == "open"]) == scenario.open_manifests
+    final = Counter(record["status"] for record in records if record["status"] not in ("open", "started"))
+    assert final == scenario.final_manifests
     assert len(world.locks()) == scenario.locks
     expected_runs = len(scenario.manifests) if scenario.job_runs is None else scenario.job_runs
     assert len(world.job_runs()) == expected_runs

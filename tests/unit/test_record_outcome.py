@@ -1,0 +1,317 @@
+"""RecordOutcome: what becomes of a manifest when its run has ended."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+from unittest import mock
+
+import pytest
+
+import create_manifest
+import find_stalled_dates
+import record_outcome
+from manifest_builder import aws, tracking
+from manifest_builder.manifests import ManifestRecord, to_document
+from tests.simulator.telemetry import Telemetry
+from tests.simulator.world import GLUE_JOB, MANIFEST_BUCKET
+from tests.unit.support import DATE, Account, a_manifest, aws_error, commit, intercepted
+
+TOPIC = "arn:aws:sns:us-east-1:123456789012:alarms"
+PARTITION = f"MANIFEST#{DATE}"
+
+
+def start(account: Account, manifest: ManifestRecord) -> str:
+    """A run of the manifest's job that its record names, as RecordJobRun leaves it."""
+    arguments = {"--MANIFEST_PATH": manifest.file_path, "--DATE_PREFIX": manifest.date_prefix}
+    run_id: str = account.glue.start_job_run(JobName=GLUE_JOB, Arguments=arguments)["JobRunId"]
+    account.dynamodb.update_item(
+        TableName="tracking-table",
+        Key={"date_prefix": {"S": f"MANIFEST#{manifest.date_prefix}"}, "file_name": {"S": manifest.record_name}},
+        UpdateExpression="SET #status = :started, job_run_id = :run",
+        ExpressionAttributeNames={"#status": "status"},
+        ExpressionAttributeValues={":started": {"S": "started"}, ":run": {"S": run_id}},
+    )
+    return run_id
+
+
+@pytest.fixture
+def run(account: Account) -> str:
+    """The run of a manifest of two files."""
+    manifest = a_manifest()
+    commit(manifest)
+    key = manifest.file_path.removeprefix(f"s3://{MANIFEST_BUCKET}/")
+    account.s3.put_object(Bucket=MANIFEST_BUCKET, Key=key, Body=to_document(["s3://in/a", "s3://in/b"]).encode())
+    return start(account, manifest)
+
+
+@pytest.fixture
+def reports(environment: Callable[..., None]) -> Iterator[mock.Mock]:
+    """What is published to the alarm topic."""
+    environment(ALARM_TOPIC_ARN=TOPIC)
+    with mock.patch.object(aws, "sns") as sns:
+        yield sns.return_value.publish
+
+
+def tell(*runs: str | dict[str, str], dates: list[dict[str, Any]] | None = None) -> dict[str, Any]:
+    job_runs = [run if isinstance(run, dict) else {"job_run_id": run} for run in runs]
+    return record_outcome.handler(
+        {"request": {"job_runs": job_runs, "dates": dates or [], "rejected": [], "ignored": 0}}, None
+    )
+
+
+def the_date() -> dict[str, Any]:
+    return {"date_prefix": DATE, "files": [], "flush_before": None}
+
+
+def test_a_run_that_succeeded_ends_its_manifest(account: Account, run: str) -> None:
+    account.end_run(run)
+
+    assert tell(run)["dates"] == []
+
+    record = account.record()
+    assert (record["status"], record["job_run_id"]) == ("succeeded", run)
+    assert record["run_started_at"] <= record["finished_at"]
+    assert "pending_since" not in record
+    assert list(tracking.scan_unfinished()) == []
+
+
+@pytest.mark.parametrize("state", ["FAILED", "TIMEOUT", "ERROR", "EXPIRED"])
+def test_a_run_that_failed_leaves_its_manifest_open_for_another_attempt(account: Account, run: str, state: str) -> None:
+    account.end_run(run, state, "out of memory")
+
+    assert tell(run)["dates"] == [the_date()]
+
+    record = account.record()
+    assert (record["status"], record["attempt"], record["failed_runs"]) == ("open", 2, [run])
+    assert record["error"] == f"{state}: out of memory"
+    assert not {"job_run_id", "starter", "start_attempted_at"} & record.keys()
+    assert [manifest.record_name for manifest in tracking.open_manifests(DATE)] == [record["file_name"]]
+
+
+def test_the_run_of_a_failed_attempt_is_not_taken_for_that_of_the_next(account: Account, run: str) -> None:
+    account.end_run(run, "FAILED")
+    tell(run)
+    assert tracking.claim_start(PARTITION, "batch-0001-token-1", "run-2", None)
+    (manifest,) = tracking.open_manifests(DATE)
+
+    assert create_manifest.find_job_run(manifest) is None
+    second = start(account, a_manifest())
+    assert create_manifest.find_job_run(manifest) == second
+
+
+def test_a_manifest_waits_for_an_operator_when_its_attempts_are_used_up(account: Account, run: str) -> None:
+    account.end_run(run, "FAILED", "first")
+    tell(run)
+    second = start(account, a_manifest())
+    account.end_run(second, "FAILED", "second")
+
+    assert tell(second)["dates"] == []
+
+    record = account.record()
+    assert (record["status"], record["attempt"], record["job_run_id"]) == ("failed", 2, second)
+    assert record["error"] == "FAILED: second"
+    assert "pending_since" not in record
+
+
+@pytest.mark.parametrize(("retries", "status"), [("0", "failed"), ("1", "open")])
+def test_the_number_of_retries_follows_the_setting(
+    environment: Callable[..., None], account: Account, run: str, retries: str, status: str
+) -> None:
+    environment(JOB_RETRIES=retries)
+    account.end_run(run, "FAILED")
+    tell(run)
+    assert account.record()["status"] == status
+
+
+def test_a_run_that_somebody_stopped_is_not_started_again(account: Account, run: str) -> None:
+    account.end_run(run, "STOPPED")
+    tell(run)
+    assert account.record()["status"] == "failed"
+
+
+@pytest.mark.parametrize("state", ["STARTING", "RUNNING", "STOPPING", "WAITING"])
+def test_a_run_under_way_is_left_alone(account: Account, run: str, state: str) -> None:
+    account.end_run(run, state)
+    before = account.record()
+    tell(run)
+    assert account.record() == before
+
+
+@pytest.mark.parametrize("state", ["SUCCEEDED", "FAILED"])
+def test_an_event_that_comes_twice_changes_nothing_more(
+    account: Account, run: str, reports: mock.Mock, state: str
+) -> None:
+    account.end_run(run, state)
+    tell(run)
+    before, reported = account.record(), reports.call_count
+
+    assert tell(run)["dates"] == []
+    assert (account.record(), reports.call_count) == (before, reported)
+
+
+def test_an_outcome_is_recorded_once_where_two_come_at_the_same_time(account: Account, run: str) -> None:
+    account.end_run(run, "FAILED")
+
+    def while_another_does(proceed: Callable[..., Any], number: int, arguments: dict[str, Any]) -> Any:
+        if number == 1:
+            tell(run)
+        return proceed()
+
+    with intercepted(aws.dynamodb(), "update_item", while_another_does):
+        assert tell(run)["dates"] == []
+    assert account.record()["attempt"] == 2
+
+
+def test_a_record_that_does_not_name_the_run_yet_is_left_to_the_sweep(account: Account) -> None:
+    manifest = a_manifest()
+    commit(manifest)
+    arguments = {"--MANIFEST_PATH": manifest.file_path, "--DATE_PREFIX": DATE}
+    run = account.glue.start_job_run(JobName=GLUE_JOB, Arguments=arguments)["JobRunId"]
+    account.end_run(run, "FAILED")
+    before = account.record()
+    tell(run)
+    assert account.record() == before
+
+
+def test_a_run_that_somebody_started_by_hand_is_no_business_of_ours(account: Account, run: str) -> None:
+    arguments = {"--MANIFEST_PATH": a_manifest().file_path, "--DATE_PREFIX": DATE}
+    by_hand = [
+        account.glue.start_job_run(JobName=GLUE_JOB, Arguments=given)["JobRunId"] for given in (arguments, {"--X": "y"})
+    ]
+    for other in by_hand:
+        account.end_run(other, "FAILED")
+    before = account.record()
+    tell(*by_hand)
+    assert account.record() == before
+
+
+def test_a_run_that_glue_does_not_know_any_more_waits_for_an_operator(account: Account, run: str) -> None:
+    asked = {"job_run_id": run, "date_prefix": DATE, "manifest_path": a_manifest().file_path}
+    with mock.patch.object(aws.glue(), "get_job_run", side_effect=aws_error("EntityNotFoundException")):
+        tell(asked)
+    record = account.record()
+    assert record["status"] == "failed"
+    assert record["error"] == f"UNKNOWN: {GLUE_JOB} has no run {run}"
+
+
+def test_one_run_that_cannot_be_asked_about_does_not_hide_the_others(
+    account: Account, run: str, log: Telemetry
+) -> None:
+    account.end_run(run)
+    ask = aws.glue().get_job_run
+
+    def answer(JobName: str, RunId: str) -> Any:
+        if RunId == "broken":
+            raise aws_error("InternalServiceException")
+        return ask(JobName=JobName, RunId=RunId)
+
+    with mock.patch.object(aws.glue(), "get_job_run", answer):
+        answered = tell("broken", run, dates=[the_date()])
+    assert account.record()["status"] == "succeeded"
+    assert answered["dates"] == [the_date()]
+    (line,) = [line for line in log.lines if line.get("job_run_id") == "broken"]
+    assert line["level"] == "ERROR"
+
+
+def test_runs_that_there_is_no_time_for_are_left_to_the_next_sweep(account: Account, run: str) -> None:
+    account.end_run(run)
+    account.tick = record_outcome.ASKING_TIME
+    tell(run)
+    assert account.record()["status"] == "started"
+
+
+def test_dates_of_the_sweep_stay_as_they_are(account: Account, run: str) -> None:
+    account.end_run(run, "FAILED")
+    flushed = the_date() | {"flush_before": "2025-12-22T10:00:00.000000Z"}
+    other = flushed | {"date_prefix": "2025-12-01"}
+    assert tell(run, dates=[other, flushed])["dates"] == [other, flushed]
+
+
+def test_an_event_starts_a_run_of_its_own_each_time(account: Account) -> None:
+    assert len({tell()["run_id"] for _ in range(3)}) == 3
+
+
+def test_a_sweep_stays_one_run(account: Account) -> None:
+    request = {"run_id": "run-1", "job_runs": [], "dates": [], "rejected": [], "ignored": 0}
+    assert record_outcome.handler({"request": request}, None)["run_id"] == "run-1"
+
+
+def test_a_failed_run_is_reported_with_its_manifest_its_files_and_the_error(
+    account: Account, run: str, reports: mock.Mock
+) -> None:
+    account.end_run(run, "FAILED", "out of memory")
+    tell(run)
+
+    report = reports.call_args.kwargs
+    assert report["TopicArn"] == TOPIC
+    assert report["Subject"] == f"Job run failed: {DATE}, 2 files"
+    for part in ("FAILED: out of memory", a_manifest().file_path, run, "s3://in/a\ns3://in/b", "started again"):
+        assert part in report["Message"]
+
+
+def test_a_report_says_when_nobody_goes_on(
+    environment: Callable[..., None], account: Account, run: str, reports: mock.Mock
+) -> None:
+    environment(ALARM_TOPIC_ARN=TOPIC, JOB_RETRIES="0")
+    account.end_run(run, "FAILED")
+    tell(run)
+    assert "not started again by itself" in reports.call_args.kwargs["Message"]
+
+
+def test_a_report_of_many_files_names_a_hundred(account: Account, run: str, reports: mock.Mock) -> None:
+    key = a_manifest().file_path.removeprefix(f"s3://{MANIFEST_BUCKET}/")
+    many = to_document([f"s3://in/{number:04}" for number in range(150)])
+    account.s3.put_object(Bucket=MANIFEST_BUCKET, Key=key, Body=many.encode())
+    account.end_run(run, "FAILED", "x" * 5000)
+    tell(run)
+    message = reports.call_args.kwargs["Message"]
+    assert "s3://in/0099\n... and 50 more" in message
+    assert "s3://in/0100" not in message
+    assert "x" * 1001 not in message
+
+
+def test_a_report_that_cannot_be_sent_keeps_nobody_from_going_on(
+    account: Account, run: str, reports: mock.Mock
+) -> None:
+    reports.side_effect = aws_error("AuthorizationErrorException")
+    account.end_run(run, "FAILED")
+    assert tell(run)["dates"] == [the_date()]
+    assert account.record()["status"] == "open"
+
+
+def test_outcomes_are_counted(account: Account, run: str, environment: Callable[..., None], log: Telemetry) -> None:
+    account.end_run(run, "FAILED")
+    tell(run)
+    second = start(account, a_manifest())
+    account.end_run(second, "FAILED")
+    tell(second)
+    assert log.metrics == {"JobRunsFailed": 2, "ManifestsFailed": 1}
+
+
+@pytest.mark.parametrize(("minutes", "asked"), [(59, False), (60, True)])
+def test_the_sweep_asks_about_runs_that_are_old_enough(account: Account, run: str, minutes: int, asked: bool) -> None:
+    account.wait(minutes=minutes)
+    answer = find_stalled_dates.handler({"sweep": True}, None)
+    expected = {"job_run_id": run, "date_prefix": DATE, "manifest_path": a_manifest().file_path}
+    assert answer["job_runs"] == ([expected] if asked else [])
+    assert answer["dates"] == []
+
+
+def test_the_sweep_asks_about_the_oldest_first_and_not_about_too_many(account: Account) -> None:
+    for number in range(find_stalled_dates.RUNS_PER_SWEEP + 2):
+        created = account.moment(minutes=-number)
+        manifest = a_manifest(f"token-{number}", created_at=created)
+        commit(manifest)
+        start(account, manifest)
+    account.wait(hours=1)
+    asked = find_stalled_dates.handler({"sweep": True}, None)["job_runs"]
+    numbers = [int(run["manifest_path"].rpartition("-")[2].removesuffix(".json")) for run in asked]
+    assert numbers == list(range(find_stalled_dates.RUNS_PER_SWEEP + 1, 1, -1))
+
+
+def test_a_manifest_opened_again_is_young_again(account: Account, run: str) -> None:
+    account.wait(hours=5)
+    assert tracking.reopen_manifest(DATE, "batch-0001-token-1", run_id=run)
+    assert not tracking.reopen_manifest(DATE, "batch-0001-token-1", run_id=run)
+    record = account.record()
+    assert record["pending_since"] == account.moment()
+    assert "error" not in record
