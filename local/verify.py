@@ -121,7 +121,7 @@ def jobs_ran(facts: Facts) -> Iterator[str]:
         runs = runs_of.pop(manifest.path, [])
         if len(runs) != 1:
             yield f"{manifest.path} has {len(runs)} runs"
-        if manifest.status != "started" or manifest.job_run_id not in runs:
+        if manifest.status not in ("started", "succeeded") or manifest.job_run_id not in runs:
             yield f"{manifest.path} is {manifest.status} with run {manifest.job_run_id}"
         result = facts.results.get(manifest.path)
         if result is None or result.files != manifest.file_count:

@@ -31,6 +31,7 @@ from tests.faults.calls import Call, Fault, Kind
 from tests.faults.invariants import Invariant, violations
 from tests.faults.lab import Lab
 from tests.faults.scenarios import (
+    ASKED_AT_EVERY_SWEEP,
     DAY,
     MB,
     SMALLEST,
@@ -38,10 +39,13 @@ from tests.faults.scenarios import (
     arrive,
     deliver,
     prepare_backlog,
+    prepare_failed_run,
     prepare_given_up_start,
     prepare_lost_start,
     prepare_one_date,
     prepare_open_manifest,
+    prepare_untold_runs,
+    tell_of_the_run,
 )
 from tests.simulator.template import all_states
 from tests.simulator.world import Function
@@ -276,6 +280,11 @@ def against(rival: Callable[[Lab], None], prepare: Callable[[Lab], None] = prepa
         lab.rival = rival
 
     return prepare_both
+
+
+def same_end(lab: Lab) -> None:
+    for job_run_id in lab.ends:
+        lab.tell_of_run(job_run_id)
 
 
 def rival_then_a_third_holder(lab: Lab) -> None:
@@ -567,7 +576,7 @@ CONTROLS = [
         "RecordJobRun writes only while the manifest is open, or the run is the same",
         SMALLEST,
         invariants.a_record_names_one_run_for_ever,
-        edit_definition=edited("#status = :open OR job", "#status = :open OR attribute_exists(#status) OR job"),
+        edit_definition=edited("(#status = :open AND", "((#status = :open OR attribute_exists(#status)) AND"),
         hits=(Hit("StartJobRun", Kind.PREEMPTED_PAST_LEASE),),
     ),
     Control(
@@ -610,6 +619,33 @@ CONTROLS = [
         Scenario("a backlog of several manifests", deliver, prepare_backlog),
         invariants.the_latest_version_of_each_file_is_in_one_manifest_or_waits_for_a_reason,
         edit_definition=edited_state("DidBuildFail", Default="DateDone"),
+    ),
+    Control(
+        "the run of a failed attempt is not taken for that of the next",
+        Scenario(
+            "a run fails, and the next start is given up", tell_of_the_run, prepare_failed_run, ASKED_AT_EVERY_SWEEP
+        ),
+        invariants.every_manifest_starts_its_job,
+        double=replaced(tracking, "failed_runs", lambda date_prefix, record_name: []),
+        hits=(Hit("StartJobRun", Kind.FAILS, lasting=True),),
+    ),
+    Control(
+        "the end of a run is recorded only where the record names the run",
+        Scenario(
+            "the end of a run is told twice",
+            tell_of_the_run,
+            against(same_end, prepare_failed_run),
+            ASKED_AT_EVERY_SWEEP,
+        ),
+        invariants.a_record_names_one_run_for_ever,
+        double=always("UpdateItem", "job_run_id = :run"),
+        hits=(Hit("UpdateItem", Kind.PREEMPTED),),
+    ),
+    Control(
+        "the sweep asks about runs whose events may be lost",
+        Scenario("the ends of two runs were never told", sweep_once, prepare_untold_runs, ASKED_AT_EVERY_SWEEP),
+        invariants.the_end_of_every_run_is_recorded,
+        double=replaced(find_stalled_dates, "overdue_runs", lambda backlogs, now: []),
     ),
     Control(
         "a file is tracked only if it is new",

@@ -15,14 +15,15 @@ import quarantine_file
 from glue import ndjson_to_parquet
 from manifest_builder import aws, tracking
 from manifest_builder.manifests import to_document
+from manifest_builder.settings import settings
 from tests.faults.lab import Lab
 from tests.faults.scenarios import prepare_mixed
 from tests.permissions.needs import Call
-from tests.permissions.policies import NAME_PREFIX, OUTPUT_BUCKET
+from tests.permissions.policies import ALARM_TOPIC, NAME_PREFIX, OUTPUT_BUCKET
 from tests.permissions.recording import Recording
 from tests.simulator.world import INPUT_BUCKET, MANIFEST_BUCKET, TRACKING_TABLE, Function, World, message
 from tests.unit.support import DATE, a_manifest, answer_lost, aws_error, commit
-from tests.workflow.scenarios import DAY, LIMIT_30_MB, MB, SCENARIOS, deliver
+from tests.workflow.scenarios import DAY, LIMIT_30_MB, MB, SCENARIOS, deliver, the_run_ends
 
 REFUSED = f"in/{DAY}-a.csv"
 SMALLEST_PART = 5 * MB
@@ -120,10 +121,20 @@ def the_glue_job_reads(manifest_path: str) -> None:
     assert len(list(ndjson_to_parquet.read_lines(ndjson_to_parquet.read_manifest(manifest_path)))) == 2
 
 
+def a_failed_run_is_reported(world: World) -> None:
+    topic = boto3.client("sns").create_topic(Name=ALARM_TOPIC.rpartition(":")[2])["TopicArn"]
+    assert topic == ALARM_TOPIC
+    deliver(3)(world)
+    with mock.patch.dict("os.environ", ALARM_TOPIC_ARN=topic):
+        settings.cache_clear()
+        the_run_ends("FAILED")(world)
+
+
 RARE_PATHS: list[Callable[[World], object]] = [
     a_version_of_a_file_is_refused,
     a_refused_file_has_vanished,
     a_large_file_is_refused,
     a_copy_in_parts_fails,
     the_answer_to_a_commit_is_lost,
+    a_failed_run_is_reported,
 ]

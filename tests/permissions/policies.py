@@ -25,7 +25,9 @@ from tests.template.sam import Json, actions, identity_statements, properties
 # Names of what the simulated account does not have.
 NAME_PREFIX = "manifest-builder-test"
 OUTPUT_BUCKET = "output-bucket"
+ALARM_TOPIC = f"arn:aws:sns:{REGION}:{ACCOUNT}:{NAME_PREFIX}-alarms"
 REFERENCES = {
+    "AlarmTopic": ALARM_TOPIC,
     "AWS::Partition": "aws",
     "AWS::Region": REGION,
     "AWS::AccountId": ACCOUNT,

@@ -1,0 +1,77 @@
+"""Runs that fail, on the emulator: started again once, then left to an operator."""
+
+import json
+
+import pytest
+
+from local.deploy import deploy
+from local.emulator import Emulator
+from local.facts import Facts
+from local.files import SAMPLE_PARAMETERS
+from tests.stack.stack import Stack, eventually
+
+pytestmark = pytest.mark.xdist_group("outcomes")
+
+FILE = b'{"row": 1}\n' * 4500
+MENDED, BROKEN = "2025-01-01", "2025-01-02"
+
+
+def test_a_run_that_fails_is_started_again_and_one_that_keeps_failing_waits_for_an_operator() -> None:
+    with Emulator(enforce_policies=True) as emulator:
+        stack = Stack(emulator, deploy(emulator, SAMPLE_PARAMETERS | {"OutcomeAfterMinutes": "0"}))
+        for date in (MENDED, BROKEN):
+            announce(stack, date)
+        eventually(stack.facts, lambda facts: states(facts, MENDED) == states(facts, BROKEN) == ["FAILED"])
+
+        put(stack, MENDED, 0)
+        sweep(stack)
+        eventually(
+            stack.facts,
+            lambda facts: (
+                sorted(states(facts, MENDED)) == ["FAILED", "SUCCEEDED"] and states(facts, BROKEN) == ["FAILED"] * 2
+            ),
+        )
+        sweep(stack)
+
+        records = {item["date_prefix"]["S"].removeprefix("MANIFEST#"): item for item in manifests(stack)}
+        assert {date: item["status"]["S"] for date, item in records.items()} == {MENDED: "succeeded", BROKEN: "failed"}
+        assert {date: item["attempt"]["N"] for date, item in records.items()} == {MENDED: "2", BROKEN: "2"}
+        assert records[BROKEN]["error"]["S"].startswith("FAILED: ")
+
+        sweep(stack)
+        assert len(stack.facts().runs) == 4
+
+
+def announce(stack: Stack, date: str) -> None:
+    """One message tells of nine files, the first of which does not exist: a run that reads it fails."""
+    events = [json.loads(stack.event(key(date, number), len(FILE))) for number in range(9)]
+    put(stack, date, *range(1, 9))
+    records = [record for event in events for record in event["Records"]]
+    stack.emulator.sqs.send_message(
+        QueueUrl=stack.deployment.input_queue_url, MessageBody=json.dumps({"Records": records})
+    )
+
+
+def put(stack: Stack, date: str, *numbers: int) -> None:
+    for number in numbers:
+        stack.emulator.s3.put_object(Bucket=stack.deployment.input_bucket, Key=key(date, number), Body=FILE)
+
+
+def key(date: str, number: int) -> str:
+    return f"in/{date}-file{number}.ndjson"
+
+
+def states(facts: Facts, date: str) -> list[str]:
+    return [run.state for run in facts.runs if f"/{date}/" in run.manifest_path]
+
+
+def manifests(stack: Stack) -> list[dict[str, dict[str, str]]]:
+    pages = stack.emulator.dynamodb.get_paginator("scan").paginate(TableName=stack.deployment.tracking_table)
+    return [item for page in pages for item in page["Items"] if item["date_prefix"]["S"].startswith("MANIFEST#")]  # type: ignore[misc]
+
+
+def sweep(stack: Stack) -> None:
+    ended = stack.emulator.stepfunctions.start_sync_execution(
+        stateMachineArn=stack.deployment.state_machine_arn, input=json.dumps({"sweep": True})
+    )
+    assert ended["status"] == "SUCCEEDED", ended
