@@ -92,7 +92,7 @@ def test_a_box_that_calls_no_aws_api_may_do_no_more_than_every_function(box: str
 @pytest.mark.parametrize(
     ("partition", "writers"),
     [
-        (FILES, {"QuarantineFileRole", "TrackFileRole", "UpdateStatusRole"}),
+        (FILES, {"QuarantineFileRole", "TrackFileRole", "RecordRemovalRole", "UpdateStatusRole"}),
         (MANIFESTS, {"CreateManifestRole", "UpdateStatusRole", "ManifestStateMachineRole", "GlueJobRole"}),
         # CreateManifest's transaction checks the lock; IAM may judge all keys of a transaction together.
         (LOCKS, {"AcquireLockRole", "ReleaseLockRole", "CreateManifestRole"}),

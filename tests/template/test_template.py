@@ -133,15 +133,18 @@ def test_the_queue_feeds_the_trigger_ten_messages_at_a_time_under_a_cap() -> Non
     }
 
 
-def test_only_new_input_files_start_the_workflow() -> None:
+def test_only_input_files_that_come_or_go_start_the_workflow() -> None:
     notified = {
         name: bucket["Properties"]["NotificationConfiguration"]
         for name, bucket in resources("AWS::S3::Bucket").items()
         if "NotificationConfiguration" in bucket["Properties"]
     }
     # No filter: a file that is to be refused has to arrive first.
-    to_queue = {"Event": "s3:ObjectCreated:*", "Queue": {"Fn::GetAtt": ["InputQueue", "Arn"]}}
-    assert notified == {"InputBucket": {"QueueConfigurations": [to_queue]}}
+    to_queue = [
+        {"Event": f"s3:{happened}:*", "Queue": {"Fn::GetAtt": ["InputQueue", "Arn"]}}
+        for happened in ("ObjectCreated", "ObjectRemoved", "LifecycleExpiration")
+    ]
+    assert notified == {"InputBucket": {"QueueConfigurations": to_queue}}
 
 
 def test_the_machine_is_express_and_traced_and_logs_data_only_when_it_logs_everything() -> None:
