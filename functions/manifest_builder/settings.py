@@ -25,6 +25,8 @@ class Settings:
     max_file_bytes: int
     lock_ttl_seconds: int
     flush_after_minutes: int
+    retention_days: int
+    """How long rows of files that are done are kept; 0: for ever."""
 
 
 def read_settings(environ: Mapping[str, str]) -> Settings:
@@ -51,6 +53,7 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         # Above the 150 s of start_workflow, or a lease could end under a living execution.
         lock_ttl_seconds=_whole(environ, "LOCK_TTL_SECONDS", "300", at_least=240, at_most=43200),
         flush_after_minutes=_whole(environ, "FLUSH_AFTER_MINUTES", "1440", at_least=0, at_most=525600),
+        retention_days=_whole(environ, "RETENTION_DAYS", "0", at_least=0, at_most=3650),
     )
 
 

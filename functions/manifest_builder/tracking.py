@@ -128,7 +128,7 @@ def _after_arrival(
     cut = known.get("cut") if known else None
     row["cut"] = cut
     if state["status"] != "pending":
-        return "quarantined", row
+        return "quarantined", row | _expiry()
     # A manifest that named an earlier version marks rows up to its cut: this one must stay beyond it, whatever the
     # clocks say.
     row["pending_since"] = max(now, clock.microsecond_after(cut)) if cut else now
@@ -145,7 +145,7 @@ def _after_removal(date_prefix: str, removal: Removal, file_name: str, known: Ro
         tombstone = unseen | {"status": "deleted", "created_at": now} | ended
         # Without the version that is gone, others may be there: only a removal of them all supersedes what is late.
         last = {"version_id": removal.version_id} if removal.version_id else {"sequencer": removal.sequencer}
-        return "deleted", tombstone | last
+        return "deleted", tombstone | last | _expiry()
     relation = _relation_of_removal(removal, known)
     if relation is not None:
         return relation, None
@@ -153,9 +153,15 @@ def _after_removal(date_prefix: str, removal: Removal, file_name: str, known: Ro
     if removal.version_id is None and removal.sequencer:
         row["sequencer"] = removal.sequencer  # an older version that comes late stays superseded
     if row["status"] == "pending":
-        row["status"] = "deleted"
+        row |= {"status": "deleted"} | _expiry()
         del row["pending_since"]
     return "deleted", row
+
+
+def _expiry() -> dict[str, int]:
+    """What makes a row that nothing is left to do for disappear when its time is over. Writing it anew takes it off."""
+    days = settings().retention_days
+    return {"ttl": int((clock.now() + timedelta(days=days)).timestamp())} if days else {}
 
 
 def _is_worth_a_row(removal: Removal) -> bool:
@@ -330,9 +336,12 @@ def mark_deleted(
 def _mark_row(date_prefix: str, row: PendingFile, manifest_path: str, cut: str, named: tuple[str, str]) -> bool:
     """`named` is the status, and the condition, of a row whose present version the manifest names."""
     status, is_named_version = named
+    expiry = _expiry()
+    set_expiry = ", #ttl = :ttl" if expiry else ""
     return _update(
         _key(date_prefix, row.file_name),
-        "SET #status = :manifested, manifest_path = :path, cut = :cut, updated_at = :now REMOVE pending_since",
+        f"SET #status = :manifested, manifest_path = :path, cut = :cut, updated_at = :now{set_expiry} "
+        "REMOVE pending_since",
         f"#status = :status AND {is_named_version}",
         {
             ":manifested": "manifested",
@@ -340,8 +349,9 @@ def _mark_row(date_prefix: str, row: PendingFile, manifest_path: str, cut: str, 
             ":cut": cut,
             ":now": clock.to_text(clock.now()),
             ":status": status,
+            **{f":{name}": moment for name, moment in expiry.items()},
         },
-        names={"#status": "status"},
+        names={"#status": "status"} | {f"#{name}": name for name in expiry},
     )
 
 
