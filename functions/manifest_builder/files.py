@@ -3,7 +3,7 @@
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from datetime import date
 from typing import Any, Self
 
@@ -21,7 +21,7 @@ _DISAMBIGUATED = re.compile(r"#[0-9a-f]{16}$")
 class FileName:
     """What the bucket and the key of a file say."""
 
-    __slots__ = ()
+    __slots__: tuple[str, ...] = ()
 
     bucket: str
     key: str
@@ -34,6 +34,10 @@ class FileName:
     def base_name(self) -> str:
         """The last part of the key; empty for a key that ends in `/`."""
         return self.key.rpartition("/")[2]
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> Self:
+        return cls(**{name: state[name] for name in cls.__slots__})
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +65,6 @@ class FileVersion(FileName):
     version_id: str | None
     sequencer: str | None
 
-    @classmethod
-    def from_state(cls, state: Mapping[str, Any]) -> Self:
-        return cls(**{field.name: state[field.name] for field in fields(cls)})
-
     def to_state(self) -> dict[str, Any]:
         return {"removed": False, **asdict(self)}
 
@@ -82,10 +82,6 @@ class Removal(FileName):
     key: str
     version_id: str | None
     sequencer: str | None
-
-    @classmethod
-    def from_state(cls, state: Mapping[str, Any]) -> Self:
-        return cls(**{field.name: state[field.name] for field in fields(cls)})
 
     def to_state(self) -> dict[str, Any]:
         """With all that the state machine itself reads of a file."""
