@@ -21,6 +21,7 @@ CLIENTS = {
     "create_manifest": "aws.dynamodb(); aws.s3()",
     "update_status": "aws.dynamodb(); aws.s3()",
     "track_file": "aws.dynamodb()",
+    "record_removal": "aws.dynamodb()",
     "check_threshold": "aws.dynamodb()",
     "acquire_lock": "aws.dynamodb()",
     "release_lock": "aws.dynamodb()",

@@ -5,6 +5,7 @@ from collections import defaultdict
 from typing import Any
 
 from manifest_builder.events import read_message
+from manifest_builder.files import FileVersion, Removal
 from manifest_builder.telemetry import box, logger, outcome
 
 REASON_CHARACTERS = 300
@@ -17,6 +18,8 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
     in:  {"execution", "messages": [{"messageId", "body"}]}
     out: {"run_id", "dates": [{"date_prefix", "files": [...], "flush_before": null}],
           "rejected": [{"messageId", "reason"}], "ignored": n}
+    A file is {"removed": false} with the fields of a FileVersion, or {"removed": true, "size_bytes": 0} with those of a
+    Removal.
     """
     run_id = str(uuid.uuid4())
     logger.append_keys(run_id=run_id)
@@ -26,7 +29,8 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
     for message in event["messages"]:
         contents = read_message(message["messageId"], message["body"])
         ignored += contents.ignored
-        for date_prefix, file in contents.files:
+        found: list[tuple[str, FileVersion | Removal]] = [*contents.files, *contents.removals]
+        for date_prefix, file in found:
             files_by_date[date_prefix].append(file.to_state())
         if contents.problems:
             reason = "; ".join(contents.problems)[:REASON_CHARACTERS]

@@ -5,7 +5,7 @@ from typing import Any
 
 from manifest_builder.telemetry import box, count, count_bytes, logger, outcome
 
-FILE_OUTCOMES = ("tracked", "duplicate", "superseded", "quarantined", "failed")
+FILE_OUTCOMES = ("tracked", "duplicate", "superseded", "quarantined", "deleted", "untracked", "failed")
 
 
 @box

@@ -37,7 +37,7 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
 
 
 def mark_files(date_prefix: str, manifest: dict[str, Any]) -> tuple[int, int]:
-    """Mark what the manifest names and is still pending since before its cut. Returns rows marked, and rows left."""
+    """Mark what the manifest names and was pending up to its cut. Returns rows marked, and rows left."""
     until = clock.now() + MARKING_TIME
     key = manifest["manifest_path"].removeprefix(f"s3://{settings().manifest_bucket}/")
     document = aws.s3().get_object(Bucket=settings().manifest_bucket, Key=key)["Body"].read()
@@ -45,13 +45,19 @@ def mark_files(date_prefix: str, manifest: dict[str, Any]) -> tuple[int, int]:
     # The index holds just the rows that are still to do, with their sort keys.
     rows = [row for row in tracking.pending_files(date_prefix, until=manifest["cut"]) if row.file_path in named]
     marking = tracking.mark_manifested(date_prefix, rows, manifest["manifest_path"], manifest["cut"], until)
-    if marking.marked:
-        count("FilesManifested", len(marking.marked))
-        count_bytes("BytesManifested", sum(row.size_bytes for row in marking.marked))
-    for row in marking.marked:
+    marked, left = marking.marked, marking.left
+    # None on the usual way: marked by an earlier attempt, replaced by a later version, or deleted since the cut.
+    others = named.difference(row.file_path for row in marked)
+    if others and not left:
+        gone = tracking.mark_deleted(date_prefix, others, manifest["manifest_path"], manifest["cut"], until)
+        marked, left = marked + gone.marked, gone.left
+    if marked:
+        count("FilesManifested", len(marked))
+        count_bytes("BytesManifested", sum(row.size_bytes for row in marked))
+    for row in marked:
         # The last thing that is said of a file on its way, and so DEBUG like the rest of it.
         logger.debug(
             "file manifested",
             extra={"file_path": row.file_path, "outcome": "manifested", "manifest_path": manifest["manifest_path"]},
         )
-    return len(marking.marked), marking.left
+    return len(marked), left

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from manifest_builder.files import FileVersion
+from manifest_builder.files import EXTENSION, FileVersion
 from manifest_builder.settings import MB, settings
 from manifest_builder.telemetry import file_box, outcome
 
@@ -21,7 +21,7 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
 
 
 def reason_to_refuse(key: str, size_bytes: int) -> str | None:
-    if not key.endswith(".ndjson"):
+    if not key.endswith(EXTENSION):
         return "Invalid extension"
     if not settings().min_file_bytes <= size_bytes <= settings().max_file_bytes:
         return f"Size {size_bytes / MB:.2f}MB out of range"

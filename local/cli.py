@@ -157,14 +157,14 @@ def run(options: argparse.Namespace, feed: Feed) -> int:
             deployment,
             watch.longest_recovery_seconds(limit("LockTtlSeconds"), limit("RetryDelaySeconds")),
         )
-        uploads, progress = feed_everything(steps, emulator, deployment, feed, wait)
+        uploads, deleted, progress = feed_everything(steps, emulator, deployment, feed, wait)
         max_batch_bytes = int(limit("MaxBatchSizeGb") * GB)
         overdue = overdue_dates(read_table(emulator, deployment).files, max_batch_bytes)
         # The schedule's sweep would finish what a slow machine left, too, only later.
         if options.flush or progress.manifests_open or overdue:
             sweep(emulator, deployment, uploads, wait)
         with steps.step("Reading everything back") as step:
-            facts = read_facts(emulator, deployment, uploads, [feed.poison] if feed.poison else [])
+            facts = read_facts(emulator, deployment, uploads, [feed.poison] if feed.poison else [], deleted)
             step.end("Everything read back", "S3, DynamoDB, Glue, SQS")
         page = draw(steps, emulator, deployment, facts, options.page)
         # After a flush any pending file is one too many.
@@ -186,8 +186,10 @@ def run(options: argparse.Namespace, feed: Feed) -> int:
 
 def feed_everything(
     steps: report.Steps, emulator: Emulator, deployment: Deployment, feed: Feed, wait: Wait
-) -> tuple[list[Upload], watch.Progress]:
-    """Upload in the feed's order, and wait until the workflow is done. Returns every version uploaded."""
+) -> tuple[list[Upload], list[str], watch.Progress]:
+    """Upload in the feed's order, and wait until the workflow is done. Returns every version uploaded, and the URIs of
+    what was deleted again."""
+    deleted: list[str] = []
     poison = 1 if feed.poison else 0
     with steps.step("Uploading files") as step:
         if feed.poison:
@@ -202,6 +204,8 @@ def feed_everything(
             lambda progress: progress.is_everything_known and progress.is_quiet and progress.messages <= poison,
         )
         with steps.step("Uploading more files") as step:
+            if feed.deleted:
+                deleted = [feeding.delete(emulator, deployment, feed.deleted)]
             later = feeding.upload(emulator, deployment, feed.later)
             again = {upload.uri for upload in uploads} & {upload.uri for upload in later}
             uploads = uploads + later
@@ -210,8 +214,11 @@ def feed_everything(
                 # After a stall it may not be known.
                 for row in (row for row in read_table(emulator, deployment).files if row.uri == uri):
                     feeding.send(emulator, deployment, feeding.event_of(row))
-            step.end(f"{len(later)} more uploaded", f"{len(again)} of them with new content; one event delivered twice")
-    return uploads, wait(uploads, lambda progress: progress.is_finished(poison))
+            step.end(
+                f"{len(later)} more uploaded",
+                f"{len(again)} with new content; {len(deleted)} deleted; one event delivered twice",
+            )
+    return uploads, deleted, wait(uploads, lambda progress: progress.is_finished(poison))
 
 
 def sweep(emulator: Emulator, deployment: Deployment, uploads: list[Upload], wait: Wait) -> None:

@@ -1,7 +1,7 @@
 """What a run left behind, read back from S3, DynamoDB, Glue and SQS: the only thing that report and verdict look at."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,6 +39,7 @@ class FileRow:
     reason: str | None = None
     manifest_path: str | None = None
     pending_since: str | None = None
+    deleted_at: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,8 @@ class Tracked:
 @dataclass(frozen=True, slots=True)
 class Facts:
     uploads: list[Upload]
+    deleted: Sequence[str]
+    """URIs of the uploads that were deleted again."""
     poison: list[str]
     objects: dict[str, str]
     """URI -> etag of what is in the input bucket."""
@@ -98,11 +101,14 @@ class Facts:
     dead_letters: list[str]
 
 
-def read_facts(emulator: Emulator, deployment: Deployment, uploads: list[Upload], poison: list[str]) -> Facts:
+def read_facts(
+    emulator: Emulator, deployment: Deployment, uploads: list[Upload], poison: list[str], deleted: Sequence[str] = ()
+) -> Facts:
     tracked = read_table(emulator, deployment)
     manifests = [manifest_of(row, _read_uris(emulator, row["file_path"])) for row in tracked.manifests]
     return Facts(
         uploads=uploads,
+        deleted=deleted,
         poison=poison,
         objects={
             f"s3://{deployment.input_bucket}/{key}": etag
@@ -139,13 +145,15 @@ def file_row(row: dict[str, Any]) -> FileRow:
         date=row["date_prefix"],
         file_name=row["file_name"],
         uri=row["file_path"],
-        etag=row["etag"],
-        size_bytes=int(row["file_size_bytes"]),
+        # Of a file that was deleted before it was heard of nothing else is known.
+        etag=row.get("etag", ""),
+        size_bytes=int(row.get("file_size_bytes", 0)),
         status=row["status"],
         sequencer=row.get("sequencer"),
         reason=row.get("reason"),
         manifest_path=row.get("manifest_path"),
         pending_since=row.get("pending_since"),
+        deleted_at=row.get("deleted_at"),
     )
 
 

@@ -33,6 +33,12 @@ def upload(emulator: Emulator, deployment: Deployment, files: Iterable[InputFile
         return list(pool.map(put, files))
 
 
+def delete(emulator: Emulator, deployment: Deployment, key: str) -> str:
+    """Delete a file from the input bucket; S3 announces that too. Returns its URI."""
+    emulator.s3.delete_object(Bucket=deployment.input_bucket, Key=key)
+    return f"s3://{deployment.input_bucket}/{key}"
+
+
 def send(emulator: Emulator, deployment: Deployment, body: str) -> None:
     emulator.sqs.send_message(QueueUrl=deployment.input_queue_url, MessageBody=body)
 

@@ -25,6 +25,7 @@ SAMPLE_PARAMETERS = {
 }
 FIRST_DAY = datetime(2025, 12, 23, tzinfo=UTC)
 SECOND_DAY = FIRST_DAY + timedelta(days=1)
+DELETED = "returns/2025-12-25-returns.ndjson"
 UPLOADED_AGAIN = "orders/2025-12-23/orders-2025-12-23T00.ndjson"
 DELIVERED_TWICE = "orders/2025-12-23/orders-2025-12-23T01.ndjson"
 POISON = '{"greeting": "I am JSON, but no S3 event"}'
@@ -46,10 +47,13 @@ class InputFile:
 
 @dataclass(frozen=True, slots=True)
 class Feed:
-    """`later` is uploaded when the workflow is done with `first`; then `delivered_twice` gets its event once more."""
+    """When the workflow is done with `first`, `deleted` goes and `later` comes; then `delivered_twice` has its event
+    sent again.
+    """
 
     first: list[InputFile]
     later: list[InputFile] = field(default_factory=list)
+    deleted: str | None = None
     delivered_twice: str | None = None
     poison: str | None = None
 
@@ -127,6 +131,7 @@ def sample_feed() -> Feed:
         valid("exports/2025-12-24 Aufträge + Rückläufer №7.ndjson", "spaces, + and unicode in the key"),
         valid("customers/customers.ndjson", "no date in the key: the day of its event"),
         valid("orders/2025-99-99-orders.ndjson", "no such day: the day of its event"),
+        valid(DELETED, "deleted while it waits"),
         refused("orders/2025-12-23-orders.csv", 48 * KB, "not .ndjson"),
         refused("orders/2025-12-23-ORDERS.NDJSON", 48 * KB, "not .ndjson: case matters"),
         refused("orders/2025-12-23-partial.ndjson", 3 * KB, "too small"),
@@ -137,7 +142,7 @@ def sample_feed() -> Feed:
         InputFile(UPLOADED_AGAIN, rows.file(51 * KB, FIRST_DAY), "uploaded twice, with other content", refused=False),
         *orders(FIRST_DAY, range(12, 24)),
     ]
-    return Feed(first, later, DELIVERED_TWICE, POISON)
+    return Feed(first, later, DELETED, DELIVERED_TWICE, POISON)
 
 
 class RowWriter:

@@ -28,7 +28,7 @@ QUIET_SECONDS = 20
 """Without news before the screen says so."""
 GB = 1024**3
 
-STATUS_STYLE = {"manifested": "green", "pending": "yellow", "quarantined": "red"}
+STATUS_STYLE = {"manifested": "green", "pending": "yellow", "quarantined": "red", "deleted": "dim"}
 
 
 def make_console() -> Console:
@@ -146,6 +146,8 @@ def _fate(row: FileRow, names_of: dict[str, dict[str, str]], versions: Counter[s
     elif row.status == "quarantined":
         fate = f"quarantined: {row.reason}"
     text = Text(fate, style=STATUS_STYLE.get(row.status, "bold red"))
+    if row.deleted_at and row.status != "deleted":
+        text.append(", deleted since", style="dim")
     if earlier:
         # A run that was cut short may have named a file that is not marked yet.
         which = "the version before" if versions[row.uri] > 1 else "named"

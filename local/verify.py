@@ -24,7 +24,7 @@ def verify(facts: Facts, due_bytes: int) -> list[Check]:
     """`due_bytes` of pending files of one date are a manifest that should have been built."""
     clauses: dict[str, Callable[[Facts], Iterator[str]]] = {
         "every uploaded file is accounted for exactly once": accounted_once,
-        "every version is in one manifest, or pending, or refused": in_one_manifest,
+        "every version is in one manifest, or pending, refused or deleted": in_one_manifest,
         "no manifest is overdue": partial(none_is_overdue, due_bytes=due_bytes),
         "every manifest names files of its date that exist, each of them once": manifests_are_sound,
         "every manifest was read by one Glue run to its end": jobs_ran,
@@ -52,8 +52,11 @@ def accounted_once(facts: Facts) -> Iterator[str]:
         if upload and upload.refused is not None and upload.refused != (row.status == "quarantined"):
             yield f"{row.uri} is {row.status}, and should {'' if upload.refused else 'not '}have been refused"
     for uri, upload in latest.items():
-        if facts.objects.get(uri) != upload.etag:
+        if facts.objects.get(uri) != (None if uri in facts.deleted else upload.etag):
             yield f"{uri} is not in the input bucket as it was uploaded"
+    known_to_be_gone = {row.uri for row in facts.files if row.deleted_at}
+    for uri in known_to_be_gone.symmetric_difference(facts.deleted):
+        yield f"{uri} was {'' if uri in facts.deleted else 'not '}deleted, and the table does not say so"
 
 
 def in_one_manifest(facts: Facts) -> Iterator[str]:
@@ -68,7 +71,7 @@ def in_one_manifest(facts: Facts) -> Iterator[str]:
         is_manifested = row.status == "manifested"
         if is_manifested and row.manifest_path not in manifests:
             yield f"{row.uri} is marked, but {row.manifest_path} does not name it"
-        if row.status not in ("manifested", "pending", "quarantined"):
+        if row.status not in ("manifested", "pending", "quarantined", "deleted"):
             yield f"{row.uri} has the unknown status {row.status}"
         # The latest version is in one manifest if it is marked, and in none otherwise.
         if len(manifests) > versions[row.uri] - (not is_manifested):
@@ -93,6 +96,7 @@ def overdue_dates(files: Iterable[FileRow], due_bytes: int) -> list[str]:
 
 def manifests_are_sound(facts: Facts) -> Iterator[str]:
     known = {(row.date, row.uri) for row in facts.files}
+    gone_since = {row.uri for row in facts.files if row.status == "manifested" and row.deleted_at}
     for manifest in facts.manifests:
         if manifest.uris is None:
             yield f"{manifest.path} is committed, and its object is missing"
@@ -102,7 +106,7 @@ def manifests_are_sound(facts: Facts) -> Iterator[str]:
         for uri, count in Counter(manifest.uris).items():
             if count > 1:
                 yield f"{manifest.path} names {uri} {count} times"
-            if uri not in facts.objects:
+            if uri not in facts.objects and uri not in gone_since:
                 yield f"{manifest.path} names {uri}, which does not exist"
             if (manifest.date, uri) not in known:
                 yield f"{manifest.path} names {uri}, which is not in the table for {manifest.date}"

@@ -9,7 +9,9 @@ from aws_lambda_powertools.utilities.data_classes import S3Event, S3EventBridgeN
 from aws_lambda_powertools.utilities.data_classes.s3_event import S3EventRecord
 
 from manifest_builder import clock
-from manifest_builder.files import MAX_KEY_BYTES, FileVersion, date_in_key
+from manifest_builder.files import MAX_KEY_BYTES, NULL_VERSION, FileVersion, Removal, date_in_key
+
+REMOVALS = ("ObjectRemoved", "LifecycleExpiration")
 
 
 @dataclass(slots=True)
@@ -17,16 +19,17 @@ class Contents:
     """What one message holds. `problems` is empty unless the message has to go back to the queue."""
 
     files: list[tuple[str, FileVersion]] = field(default_factory=list)
+    removals: list[tuple[str, Removal]] = field(default_factory=list)
     ignored: int = 0
     problems: list[str] = field(default_factory=list)
 
 
 class _Unusable(ValueError):
-    """A record that promises a new object but does not say which."""
+    """A record that promises an object, new or removed, but does not say which."""
 
 
 def read_message(message_id: str, body: str) -> Contents:
-    """The (date, file) pairs of one message; never raises, whatever the body is."""
+    """The (date, file) and (date, removal) pairs of one message; never raises, whatever the body is."""
     contents = Contents()
     try:
         document = json.loads(body)
@@ -55,27 +58,32 @@ def _read_notification(message_id: str, document: dict[str, Any], contents: Cont
             contents.problems.append(f"record {number} is not an S3 record")
         elif not _is_name(record.get("eventName")):
             contents.problems.append(f"record {number} does not say what happened")
-        elif not _names_a_new_object(record["eventName"]):
-            contents.ignored += 1
-        else:
+        elif _kind_of(record["eventName"]) == "ObjectCreated":
             _collect(contents, f"record {number}", _from_notification, message_id, S3EventRecord(record))
+        elif _kind_of(record["eventName"]) in REMOVALS:
+            _collect(contents, f"record {number}", _removal_from_notification, message_id, S3EventRecord(record))
+        else:
+            contents.ignored += 1
 
 
 def _read_eventbridge(message_id: str, document: dict[str, Any], contents: Contents) -> None:
     if not _is_name(document.get("detail-type")):
         contents.problems.append("the event does not say what happened")
-    elif document["detail-type"] != "Object Created":
-        contents.ignored += 1
-    else:
+    elif document["detail-type"] == "Object Created":
         _collect(contents, "the event", _from_eventbridge, message_id, S3EventBridgeNotificationEvent(document))
+    elif document["detail-type"] == "Object Deleted":
+        _collect(contents, "the event", _removal_from_eventbridge, message_id, S3EventBridgeNotificationEvent(document))
+    else:
+        contents.ignored += 1
 
 
 def _is_name(value: object) -> bool:
     return isinstance(value, str) and bool(value)
 
 
-def _names_a_new_object(event_name: str) -> bool:
-    return event_name.removeprefix("s3:").startswith("ObjectCreated:")
+def _kind_of(event_name: str) -> str:
+    """`s3:ObjectRemoved:Delete` -> `ObjectRemoved`"""
+    return event_name.removeprefix("s3:").partition(":")[0]
 
 
 def _collect(contents: Contents, where: str, read: Any, message_id: str, record: Any) -> None:
@@ -88,24 +96,42 @@ def _collect(contents: Contents, where: str, read: Any, message_id: str, record:
     else:
         if dated is None:
             contents.ignored += 1
+        elif isinstance(dated[1], Removal):
+            contents.removals.append(dated)
         else:
             contents.files.append(dated)
 
 
 def _from_notification(message_id: str, record: S3EventRecord) -> tuple[str, FileVersion] | None:
     s3_object = record.s3.get_object
-    # Powertools leaves keys as they come; S3 sends them URL-encoded, spaces as `+`.
-    key = unquote_plus(_text("key", s3_object.key), errors="strict")
     return _dated_file(
         message_id,
         record.s3.bucket.name,
-        key,
+        _decoded_key(record),
         s3_object["size"],
         s3_object.etag,
         s3_object.version_id,
         s3_object.get("sequencer"),
         record.get("eventTime"),
     )
+
+
+def _removal_from_notification(message_id: str, record: S3EventRecord) -> tuple[str, Removal]:
+    s3_object = record.s3.get_object
+    is_for_ever = not record["eventName"].endswith(":DeleteMarkerCreated")
+    return _dated_removal(
+        message_id,
+        record.s3.bucket.name,
+        _decoded_key(record),
+        s3_object.version_id if is_for_ever else None,
+        s3_object.get("sequencer"),
+        record.get("eventTime"),
+    )
+
+
+def _decoded_key(record: S3EventRecord) -> str:
+    """Powertools leaves keys as they come; S3 sends them URL-encoded, spaces as `+`."""
+    return unquote_plus(_text("key", record.s3.get_object.key), errors="strict")
 
 
 def _from_eventbridge(message_id: str, event: S3EventBridgeNotificationEvent) -> tuple[str, FileVersion] | None:
@@ -118,6 +144,19 @@ def _from_eventbridge(message_id: str, event: S3EventBridgeNotificationEvent) ->
         s3_object["size"],
         s3_object.etag,
         s3_object.get("version-id"),
+        s3_object.get("sequencer"),
+        event.get("time"),
+    )
+
+
+def _removal_from_eventbridge(message_id: str, event: S3EventBridgeNotificationEvent) -> tuple[str, Removal]:
+    s3_object = event.detail.object
+    is_for_ever = event.detail.get("deletion-type") != "Delete Marker Created"
+    return _dated_removal(
+        message_id,
+        event.detail.bucket.name,
+        s3_object["key"],
+        s3_object.get("version-id") if is_for_ever else None,
         s3_object.get("sequencer"),
         event.get("time"),
     )
@@ -136,21 +175,33 @@ def _dated_file(
     """The file with its date, or None for the zero-byte object that stands for a folder."""
     if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size < 2**53:
         raise _Unusable(f"size {size!r} is not a number of bytes")
-    if not 0 < len(_text("key", key).encode()) <= MAX_KEY_BYTES:
-        raise _Unusable(f"a key has 1 to {MAX_KEY_BYTES} bytes")
     file = FileVersion(
         message_id=message_id,
         bucket=_text("bucket name", bucket),
-        key=key,
+        key=_key(key),
         size_bytes=size,
         etag=_text("etag", etag),
         # An object written while versioning is off or suspended has the version "null".
-        version_id=None if version_id in (None, "", "null") else _text("version id", version_id),
-        sequencer=None if sequencer in (None, "") else _text("sequencer", sequencer),
+        version_id=None if version_id == NULL_VERSION else _text_or_none("version id", version_id),
+        sequencer=_text_or_none("sequencer", sequencer),
     )
     if size == 0 and key.endswith("/"):
         return None
     return date_in_key(key) or _date_of(event_time), file
+
+
+def _dated_removal(
+    message_id: str, bucket: Any, key: Any, version_id: Any, sequencer: Any, event_time: Any
+) -> tuple[str, Removal]:
+    """The removal with its date. `version_id` is that of a version that is gone for ever, never a delete marker's."""
+    removal = Removal(
+        message_id=message_id,
+        bucket=_text("bucket name", bucket),
+        key=_key(key),
+        version_id=_text_or_none("version id", version_id),
+        sequencer=_text_or_none("sequencer", sequencer),
+    )
+    return date_in_key(key) or _date_of(event_time), removal
 
 
 def _date_of(event_time: object) -> str:
@@ -159,6 +210,17 @@ def _date_of(event_time: object) -> str:
         return clock.from_text(_text("eventTime", event_time)).date().isoformat()
     except ValueError:
         raise _Unusable(f"neither the key nor the event's time {event_time!r} gives a date") from None
+
+
+def _key(value: object) -> str:
+    key = _text("key", value)
+    if not 0 < len(key.encode()) <= MAX_KEY_BYTES:
+        raise _Unusable(f"a key has 1 to {MAX_KEY_BYTES} bytes")
+    return key
+
+
+def _text_or_none(what: str, value: object) -> str | None:
+    return None if value in (None, "") else _text(what, value)
 
 
 def _text(what: str, value: object) -> str:

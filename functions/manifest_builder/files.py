@@ -1,4 +1,4 @@
-"""A version of a file as the state machine carries it, and what can be read off its key."""
+"""A version of a file, or its removal, as the state machine carries it, and what can be read off its key."""
 
 import hashlib
 import re
@@ -9,6 +9,8 @@ from typing import Any, Self
 
 # A sort key holds at most this many bytes (DynamoDB quotas); an S3 key has the same limit.
 MAX_KEY_BYTES = 1024
+EXTENSION = ".ndjson"
+NULL_VERSION = "null"
 
 # The lookahead finds dates that overlap an impossible one.
 _DATE = re.compile(r"(?=([0-9]{4}-[0-9]{2}-[0-9]{2}))")
@@ -16,8 +18,43 @@ _DATE = re.compile(r"(?=([0-9]{4}-[0-9]{2}-[0-9]{2}))")
 _DISAMBIGUATED = re.compile(r"#[0-9a-f]{16}$")
 
 
+class FileName:
+    """What the bucket and the key of a file say."""
+
+    __slots__: tuple[str, ...] = ()
+
+    bucket: str
+    key: str
+
+    @property
+    def file_path(self) -> str:
+        return f"s3://{self.bucket}/{self.key}"
+
+    @property
+    def base_name(self) -> str:
+        """The last part of the key; empty for a key that ends in `/`."""
+        return self.key.rpartition("/")[2]
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> Self:
+        return cls(**{name: state[name] for name in cls.__slots__})
+
+
 @dataclass(frozen=True, slots=True)
-class FileVersion:
+class Location(FileName):
+    """Where a file is, or was."""
+
+    bucket: str
+    key: str
+
+    @classmethod
+    def from_path(cls, file_path: str) -> Self:
+        bucket, _, key = file_path.removeprefix("s3://").partition("/")
+        return cls(bucket, key)
+
+
+@dataclass(frozen=True, slots=True)
+class FileVersion(FileName):
     """One version of one object. `version_id` and `sequencer` are None where the event has none."""
 
     message_id: str
@@ -28,21 +65,27 @@ class FileVersion:
     version_id: str | None
     sequencer: str | None
 
-    @classmethod
-    def from_state(cls, state: Mapping[str, Any]) -> Self:
-        return cls(**state)
+    def to_state(self) -> dict[str, Any]:
+        return {"removed": False, **asdict(self)}
+
+
+@dataclass(frozen=True, slots=True)
+class Removal(FileName):
+    """The end of an object: of its current version, or for ever of the one that `version_id` names.
+
+    `version_id` may be "null" (S3's name for what was written without versioning); `sequencer` is None where the event
+    has none.
+    """
+
+    message_id: str
+    bucket: str
+    key: str
+    version_id: str | None
+    sequencer: str | None
 
     def to_state(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @property
-    def file_path(self) -> str:
-        return f"s3://{self.bucket}/{self.key}"
-
-    @property
-    def base_name(self) -> str:
-        """The last part of the key; empty for a key that ends in `/`."""
-        return self.key.rpartition("/")[2]
+        """With all that the state machine itself reads of a file."""
+        return {"removed": True, "size_bytes": 0, **asdict(self)}
 
 
 def date_in_key(key: str) -> str | None:
@@ -55,7 +98,7 @@ def date_in_key(key: str) -> str | None:
     return None
 
 
-def disambiguated_name(file: FileVersion) -> str:
+def disambiguated_name(file: FileName) -> str:
     """The sort key of a file whose basename another folder's file has taken: `<basename>#<hash of file_path>`."""
     suffix = "#" + hashlib.sha256(file.file_path.encode()).hexdigest()[:16]
     room = MAX_KEY_BYTES - len(suffix)

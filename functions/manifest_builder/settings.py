@@ -28,6 +28,8 @@ class Settings:
     job_retries: int
     outcome_after_minutes: int
     alarm_topic_arn: str | None
+    retention_days: int
+    """How long rows of files that are done are kept; 0: for ever."""
 
 
 def read_settings(environ: Mapping[str, str]) -> Settings:
@@ -57,6 +59,7 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         job_retries=_whole(environ, "JOB_RETRIES", "1", at_least=0, at_most=10),
         outcome_after_minutes=_whole(environ, "OUTCOME_AFTER_MINUTES", "60", at_least=0, at_most=10080),
         alarm_topic_arn=environ.get("ALARM_TOPIC_ARN", "").strip() or None,
+        retention_days=_whole(environ, "RETENTION_DAYS", "0", at_least=0, at_most=3650),
     )
 
 

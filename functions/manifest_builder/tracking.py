@@ -2,11 +2,12 @@
 
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
@@ -15,7 +16,7 @@ from botocore.exceptions import ClientError
 from manifest_builder import aws, clock, files, manifests
 from manifest_builder.batching import PendingFile
 from manifest_builder.errors import LockLost, RowContended
-from manifest_builder.files import FileVersion
+from manifest_builder.files import NULL_VERSION, FileName, FileVersion, Location, Removal
 from manifest_builder.manifests import ManifestRecord, StartedManifest
 from manifest_builder.settings import MB, settings
 
@@ -30,16 +31,20 @@ PENDING_INDEX = "pending-index"
 # limit would read a megabyte (256 read units) to learn what the first few rows say.
 PAGE_ITEMS = 208
 MARKING_THREADS = 16
+MAX_BATCH_GET = 100
 CONFLICT_ATTEMPTS = 5
 CONTENTION_ATTEMPTS = 5
 THROTTLED = {"ThrottlingException", "ProvisionedThroughputExceededException", "RequestLimitExceeded"}
 
-Outcome = Literal["tracked", "quarantined", "duplicate", "superseded"]
+Outcome = Literal["tracked", "quarantined", "deleted", "duplicate", "superseded", "untracked"]
+Row = dict[str, Any]
+Decision = Callable[[str, Row | None], tuple[Outcome, Row | None]]
+"""From a sort key and the row there, if there is one: the outcome, and the row to put, None where nothing changes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """What became of a file version: its outcome and the sort key of its row."""
+    """What became of a file version or a removal: its outcome and the sort key of its row."""
 
     outcome: Outcome
     file_name: str
@@ -47,50 +52,66 @@ class Stored:
 
 def track_file(date_prefix: str, file: FileVersion) -> Stored:
     """Make the version pending, unless the table knows it or a newer one. Raises RowContended."""
-    return _store(date_prefix, file, {"status": "pending"})
+    return _store(date_prefix, file, partial(_after_arrival, date_prefix, file, {"status": "pending"}))
 
 
 def record_quarantine(date_prefix: str, file: FileVersion, reason: str, copied_to: str | None) -> Stored:
     """Record why the version was refused and where its copy is. Raises RowContended."""
-    return _store(date_prefix, file, {"status": "quarantined", "reason": reason, "copied_to": copied_to})
+    state = {"status": "quarantined", "reason": reason, "copied_to": copied_to}
+    return _store(date_prefix, file, partial(_after_arrival, date_prefix, file, state))
+
+
+def record_removal(date_prefix: str, removal: Removal) -> Stored:
+    """Keep a removed file out of manifests, or record that it is gone where it is too late. Raises RowContended.
+
+    `superseded`: the row is of a later version, or of another one; `untracked`: there is no row, and none is needed.
+    """
+    row = _find_row(date_prefix, removal)
+    return _store(date_prefix, removal, partial(_after_removal, date_prefix, removal), known=row)
 
 
 def is_known(date_prefix: str, file: FileVersion) -> Outcome | None:
     """`duplicate` or `superseded` where the table has this version or a newer one, else None."""
+    row = _find_row(date_prefix, file)
+    return _relation(file, row) if row else None
+
+
+def _find_row(date_prefix: str, file: FileName) -> Row | None:
     for file_name in _candidate_names(file):
         found = aws.dynamodb().get_item(
             TableName=settings().tracking_table, Key=_key(date_prefix, file_name), ConsistentRead=True
         )
         row = _from_item(found.get("Item", {}))
         if row and row["file_path"] == file.file_path:
-            return _relation(file, row)
+            return row
         if not row:
             break
     return None
 
 
-def _store(date_prefix: str, file: FileVersion, state: dict[str, Any]) -> Stored:
-    for file_name in _candidate_names(file):
-        known: dict[str, Any] | None = None
+def _store(date_prefix: str, file: FileName, decide: Decision, known: Row | None = None) -> Stored:
+    """Put the row that `decide` makes of the one that is there. `known` is the row as it was read, if it was."""
+    for file_name in [known["file_name"]] if known else _candidate_names(file):
+        there = known
         for _ in range(CONTENTION_ATTEMPTS):
-            found = _put_version(date_prefix, file_name, file, state, known)
+            outcome, row = decide(file_name, there)
+            found = _put_row(row, there) if row else None
             if found is None:
-                return Stored("tracked" if state["status"] == "pending" else "quarantined", file_name)
+                return Stored(outcome, file_name)
             if found["file_path"] != file.file_path:
                 break  # the same basename from another folder: both are kept
-            relation = _relation(file, found)
-            if relation is not None:
-                return Stored(relation, file_name)
-            known = found
+            there = found
         else:
             raise RowContended(f"{date_prefix}/{file_name} changed {CONTENTION_ATTEMPTS} times under the write")
     raise RowContended(f"{file.file_path}: both of its sort keys belong to other files")
 
 
-def _put_version(
-    date_prefix: str, file_name: str, file: FileVersion, state: dict[str, Any], known: dict[str, Any] | None
-) -> dict[str, Any] | None:
-    """Write the row if it is absent, or still exactly as `known`; else return the row that is there."""
+def _after_arrival(
+    date_prefix: str, file: FileVersion, state: Row, file_name: str, known: Row | None
+) -> tuple[Outcome, Row | None]:
+    relation = _relation(file, known) if known else None
+    if relation is not None:
+        return relation, None
     now = clock.to_text(clock.now())
     row = {
         "date_prefix": date_prefix,
@@ -105,11 +126,69 @@ def _put_version(
         **state,
     }
     cut = known.get("cut") if known else None
-    if state["status"] == "pending":
-        # A manifest that named an earlier version marks rows up to its cut: this one must stay beyond it, whatever
-        # the clocks say.
-        row["pending_since"] = max(now, clock.microsecond_after(cut)) if cut else now
     row["cut"] = cut
+    if state["status"] != "pending":
+        return "quarantined", row | _expiry()
+    # A manifest that named an earlier version marks rows up to its cut: this one must stay beyond it, whatever the
+    # clocks say.
+    row["pending_since"] = max(now, clock.microsecond_after(cut)) if cut else now
+    return "tracked", row
+
+
+def _after_removal(date_prefix: str, removal: Removal, file_name: str, known: Row | None) -> tuple[Outcome, Row | None]:
+    now = clock.to_text(clock.now())
+    ended = {"deleted_at": now, "updated_at": now}
+    if known is None:
+        if not _is_worth_a_row(removal):
+            return "untracked", None
+        unseen = {"date_prefix": date_prefix, "file_name": file_name, "file_path": removal.file_path}
+        tombstone = unseen | {"status": "deleted", "created_at": now} | ended
+        # Without the version that is gone, others may be there: only a removal of them all supersedes what is late.
+        last = {"version_id": removal.version_id} if removal.version_id else {"sequencer": removal.sequencer}
+        return "deleted", tombstone | last | _expiry()
+    relation = _relation_of_removal(removal, known)
+    if relation is not None:
+        return relation, None
+    row = known | ended
+    if removal.version_id is None and removal.sequencer:
+        row["sequencer"] = removal.sequencer  # an older version that comes late stays superseded
+    if row["status"] == "pending":
+        row |= {"status": "deleted"} | _expiry()
+        del row["pending_since"]
+    return "deleted", row
+
+
+def _expiry() -> dict[str, int]:
+    """What makes a row that nothing is left to do for disappear when its time is over. Writing it anew takes it off."""
+    days = settings().retention_days
+    return {"ttl": int((clock.now() + timedelta(days=days)).timestamp())} if days else {}
+
+
+def _is_worth_a_row(removal: Removal) -> bool:
+    """Whether the creation of an unknown file may come after its removal, and would be told by a row to be late.
+
+    A key without a date has its row on the day that it was created, which is not to be found from here.
+    """
+    names_a_moment = removal.version_id != NULL_VERSION if removal.version_id else removal.sequencer is not None
+    return names_a_moment and removal.key.endswith(files.EXTENSION) and files.date_in_key(removal.key) is not None
+
+
+def _relation_of_removal(removal: Removal, row: Row) -> Literal["duplicate", "superseded"] | None:
+    """How a removal stands to the row of its path; None: it ends the version that the row is about."""
+    sequencer = row.get("sequencer")
+    if removal.version_id or not removal.sequencer:
+        names_this = removal.version_id == row.get("version_id", NULL_VERSION) if removal.version_id else not sequencer
+        if not names_this:
+            return "superseded"
+        return "duplicate" if "deleted_at" in row else None
+    # A row without a sequencer was there before events told of its file.
+    if not sequencer or files.is_newer(removal.sequencer, than=sequencer):
+        return None
+    return "superseded" if files.is_newer(sequencer, than=removal.sequencer) else "duplicate"
+
+
+def _put_row(row: Row, known: Row | None) -> Row | None:
+    """Write the row if it is absent, or still exactly as `known`; else return the row that is there."""
     condition, names, values = _still_as(known)
     request: dict[str, Any] = {"ExpressionAttributeValues": values} if values else {}
     if names:
@@ -127,12 +206,12 @@ def _put_version(
             raise
         found = _from_item(error.response.get("Item", {}))
         if not found:
-            raise RowContended(f"{date_prefix}/{file_name} vanished under the write") from error
+            raise RowContended(f"{row['date_prefix']}/{row['file_name']} vanished under the write") from error
         return found
     return None
 
 
-def _still_as(known: dict[str, Any] | None) -> tuple[str, dict[str, str], dict[str, "AttributeValueTypeDef"]]:
+def _still_as(known: Row | None) -> tuple[str, dict[str, str], dict[str, "AttributeValueTypeDef"]]:
     """The condition that a row is absent (`known` is None), or in the state it was read in."""
     if known is None:
         return "attribute_not_exists(date_prefix)", {}, {}
@@ -147,10 +226,12 @@ def _still_as(known: dict[str, Any] | None) -> tuple[str, dict[str, str], dict[s
     return " AND ".join(clauses), names, values
 
 
-def _relation(file: FileVersion, row: dict[str, Any]) -> Literal["duplicate", "superseded"] | None:
+def _relation(file: FileVersion, row: Row) -> Literal["duplicate", "superseded"] | None:
     """How an arriving version stands to the row of its path; None: it is newer."""
     version_id, sequencer = row.get("version_id"), row.get("sequencer")
-    if file.version_id and file.version_id == version_id:
+    is_same = bool(file.version_id) and file.version_id == version_id
+    # The sequencer of a deleted row is that of its removal, which this very version may have come after.
+    if is_same and not (row["status"] == "deleted" and file.sequencer and sequencer):
         return "duplicate"
     if file.sequencer and sequencer:
         if files.is_newer(file.sequencer, than=sequencer):
@@ -161,7 +242,7 @@ def _relation(file: FileVersion, row: dict[str, Any]) -> Literal["duplicate", "s
     return "duplicate" if unversioned and same_content else None
 
 
-def _candidate_names(file: FileVersion) -> list[str]:
+def _candidate_names(file: FileName) -> list[str]:
     disambiguated = files.disambiguated_name(file)
     if not file.base_name or files.looks_disambiguated(file.base_name):
         return [disambiguated]
@@ -194,6 +275,8 @@ def mark_manifested(
 ) -> Marking:
     """Move rows to `manifested`, if they are still pending since before the cut; begin none after `until`.
 
+    What is deleted meanwhile is for `mark_deleted`.
+
     A date's rows take 500 marks a second: each writes the table and the index, and a collection with a local index has
     1,000 write units a second (DynamoDB, local secondary indexes).
     """
@@ -202,7 +285,7 @@ def mark_manifested(
         if clock.now() >= until:
             return None
         try:
-            return _mark_row(date_prefix, row, manifest_path, cut)
+            return _mark_row(date_prefix, row, manifest_path, cut, PENDING_UP_TO_THE_CUT)
         except ClientError as error:
             if _code(error) in THROTTLED:
                 return None
@@ -216,21 +299,59 @@ def mark_manifested(
     )
 
 
-def _mark_row(date_prefix: str, row: PendingFile, manifest_path: str, cut: str) -> bool:
-    still_pending = "#status = :pending"
-    named_version = "pending_since <= :cut"  # a re-upload since then stays pending
+PENDING_UP_TO_THE_CUT = ("pending", "pending_since <= :cut")  # a re-upload since then stays pending
+# A deleted row has no pending_since any more: it was the later of these two moments.
+DELETED_AFTER_THE_CUT = ("deleted", "created_at <= :cut AND (attribute_not_exists(cut) OR cut < :cut)")
+
+
+def mark_deleted(
+    date_prefix: str, file_paths: Collection[str], manifest_path: str, cut: str, until: datetime
+) -> Marking:
+    """Move rows of deleted files to `manifested` that were pending when the manifest which names them was cut.
+
+    `deleted_at` tells that they have gone since. To be called when nothing named is pending any more.
+    """
+    keys = [
+        _key(date_prefix, file_name)
+        for file_path in file_paths
+        for file_name in _candidate_names(Location.from_path(file_path))
+    ]
+    marked: list[PendingFile] = []
+    table = settings().tracking_table
+    for first in range(0, len(keys), MAX_BATCH_GET):
+        if clock.now() >= until:
+            return Marking(marked, len(keys) - first)
+        request = {table: {"Keys": keys[first : first + MAX_BATCH_GET], "ConsistentRead": True}}
+        found = aws.dynamodb().batch_get_item(RequestItems=request)  # type: ignore[arg-type]
+        if found["UnprocessedKeys"]:
+            return Marking(marked, len(keys) - first)
+        for row in map(_from_item, found["Responses"][table]):
+            if row["status"] == "deleted" and row["file_path"] in file_paths:
+                file = PendingFile(row["file_name"], row["file_path"], int(row.get("file_size_bytes", 0)), cut)
+                if _mark_row(date_prefix, file, manifest_path, cut, DELETED_AFTER_THE_CUT):
+                    marked.append(file)
+    return Marking(marked, 0)
+
+
+def _mark_row(date_prefix: str, row: PendingFile, manifest_path: str, cut: str, named: tuple[str, str]) -> bool:
+    """`named` is the status, and the condition, of a row whose present version the manifest names."""
+    status, is_named_version = named
+    expiry = _expiry()
+    set_expiry = ", #ttl = :ttl" if expiry else ""
     return _update(
         _key(date_prefix, row.file_name),
-        "SET #status = :manifested, manifest_path = :path, cut = :cut, updated_at = :now REMOVE pending_since",
-        f"{still_pending} AND {named_version}",
+        f"SET #status = :manifested, manifest_path = :path, cut = :cut, updated_at = :now{set_expiry} "
+        "REMOVE pending_since",
+        f"#status = :status AND {is_named_version}",
         {
             ":manifested": "manifested",
             ":path": manifest_path,
             ":cut": cut,
             ":now": clock.to_text(clock.now()),
-            ":pending": "pending",
+            ":status": status,
+            **{f":{name}": moment for name, moment in expiry.items()},
         },
-        names={"#status": "status"},
+        names={"#status": "status"} | {f"#{name}": name for name in expiry},
     )
 
 

@@ -11,6 +11,7 @@ from local.trace.history import History, Visit
 NOTES = {
     "duplicate": "this version was known: a redelivery changes nothing",
     "superseded": "a newer version is known: an older one changes nothing",
+    "untracked": "a file that the table does not know was deleted, and no late event could bring it back",
 }
 
 
@@ -97,6 +98,8 @@ def _files(history: History, dates: list[dict[str, Any]], rows: dict[str, FileRo
             why = {
                 "quarantined": reasons.get(uri) or (row and row.reason),
                 "failed": errors.get(uri) or result.get("error"),
+                "deleted": row
+                and ("before a manifest named it" if row.status == "deleted" else f"{row.status} before"),
             }.get(result["outcome"], NOTES.get(result["outcome"]))
             yield FileOutcome(uri, date["date_prefix"], file["size_bytes"], result["outcome"], why or "", row)
 

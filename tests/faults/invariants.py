@@ -28,6 +28,10 @@ def latest_versions(lab: Lab) -> dict[str, Version]:
     return latest
 
 
+def is_removed(lab: Lab, version: Version) -> bool:
+    return lab.seen.removals.get(version.file_path, "") > version.sequencer
+
+
 def files(lab: Lab) -> dict[str, dict[str, Any]]:
     return {
         item["file_path"]: item
@@ -61,7 +65,7 @@ def the_latest_version_of_each_file_is_in_one_manifest_or_waits_for_a_reason(lab
             pending_bytes[known["date_prefix"]] += known["file_size_bytes"]
     dead = set(lab.queue.dead)
     for path, version in latest_versions(lab).items():
-        if not is_valid(version):
+        if not is_valid(version) or is_removed(lab, version):
             continue
         row = rows.get(path)
         if row is None or row.get("sequencer") != version.sequencer:
@@ -84,7 +88,9 @@ def every_input_is_accounted_for(lab: Lab) -> Iterator[str]:
             yield f"message {message_id} went to the dead letters"
     for path, version in latest_versions(lab).items():
         found = files(lab).get(path)
-        if not is_valid(version) and (found is None or found["status"] != "quarantined"):
+        if is_removed(lab, version) and (found is None or "deleted_at" not in found or "pending_since" in found):
+            yield f"{path} is removed, and its row is {found}"
+        elif not is_valid(version) and (found is None or found["status"] != "quarantined"):
             yield f"{path} is invalid and not quarantined: {found}"
 
 
@@ -107,6 +113,15 @@ def a_manifest_names_what_the_table_says(lab: Lab) -> Iterator[str]:
                 yield f"{path} names {file_path}, whose row was never marked by it"
             if file_path not in latest:
                 yield f"{path} names {file_path}, which never arrived"
+
+
+def what_was_removed_before_the_cut_is_in_no_manifest(lab: Lab) -> Iterator[str]:
+    rows, cuts = files(lab), {path: record["cut"] for path, record in records(lab).items()}
+    for path, named in committed_documents(lab).items():
+        for file_path in named:
+            deleted_at = rows[file_path].get("deleted_at")
+            if deleted_at and deleted_at <= cuts[path]:
+                yield f"{path} names {file_path}, which had been deleted by then"
 
 
 def a_file_is_named_once_for_each_of_its_versions_at_most(lab: Lab) -> Iterator[str]:
@@ -183,7 +198,15 @@ def no_run_reads_what_was_never_committed(lab: Lab) -> Iterator[str]:
 
 def states_only_move_forward(lab: Lab) -> Iterator[str]:
     for (path, sequencer), states in lab.seen.rows.items():
-        if [status for status, _ in states] not in (["pending"], ["pending", "manifested"], ["quarantined"]):
+        if [status for status, _ in states] not in (
+            ["pending"],
+            ["pending", "manifested"],
+            ["pending", "deleted"],
+            # Deleted after its manifest was cut and before its row was marked.
+            ["pending", "deleted", "manifested"],
+            ["quarantined"],
+            ["deleted"],
+        ):
             yield f"{path} version {sequencer} went {states}"
     for path, statuses in lab.seen.records.items():
         reopened = len(records(lab).get(path, {}).get("failed_runs", []))
@@ -231,6 +254,7 @@ INVARIANTS: list[Invariant] = [
     the_latest_version_of_each_file_is_in_one_manifest_or_waits_for_a_reason,
     every_input_is_accounted_for,
     a_manifest_names_what_the_table_says,
+    what_was_removed_before_the_cut_is_in_no_manifest,
     a_file_is_named_once_for_each_of_its_versions_at_most,
     each_marked_version_was_there_when_its_job_started,
     every_manifest_has_its_object,

@@ -74,10 +74,13 @@ class Observations:
     """What really happened, seen from behind the services: nothing that the code under test says of itself."""
 
     versions: list[Version] = field(default_factory=list)
+    removals: dict[str, str] = field(default_factory=dict)
+    """By file_path: the sequencer of its last removal."""
     messages: list[dict[str, str]] = field(default_factory=list)
-    """The event of each version, as it was sent first."""
+    """The event of each version and each removal, as it was sent first."""
     rows: dict[tuple[str, str], list[tuple[str, str | None]]] = field(default_factory=lambda: defaultdict(list))
-    """By (file_path, sequencer): the (status, manifest_path) that the version's row went through."""
+    """By (file_path, sequencer): the (status, manifest_path) that the version's row went through. What was removed
+    before it was heard of has its removal's sequencer."""
     records: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     """By manifest path: the statuses that its record went through."""
     objects: dict[str, list[list[str]]] = field(default_factory=lambda: defaultdict(list))
@@ -160,6 +163,8 @@ class Lab(World):
         self._armed = False
         self._numbers: dict[str, int] = {}
         self._snapshot: dict[tuple[str, str], dict[str, Any]] = {}
+        self._versions: dict[tuple[str, str], str] = {}
+        """By key of a row: the sequencer of the version that it is about. A removal's is that of no version."""
         enter = self._exit.enter_context
         lab = self
 
@@ -207,6 +212,13 @@ class Lab(World):
         self.seen.versions.append(Version(key, size_bytes, sequencer))
         self.seen.messages.append(super().upload(key, size_bytes, sequencer=sequencer, **event))
         return self.seen.messages[-1]
+
+    def remove(self, key: str, sequencer: str) -> None:
+        """A file is deleted and its event sent."""
+        event = self.delete(key, sequencer=sequencer, message_id=f"{key}#{sequencer}")
+        self.seen.messages.append(event)
+        self.seen.removals[f"s3://{INPUT_BUCKET}/{key}"] = sequencer
+        self.queue.send(event, self.time())
 
     def repeat(self, event: dict[str, str]) -> None:
         """S3 sends an event once more: to the queue it is another message."""
@@ -567,7 +579,9 @@ class Lab(World):
                 if "job_run_id" in item:
                     _append(self.seen.recorded_runs[item["file_path"]], item["job_run_id"])
             elif not key[0].startswith("LOCK#"):
-                version = (item["file_path"], item.get("sequencer", ""))
+                if "deleted_at" not in item or key not in self._versions:
+                    self._versions[key] = item.get("sequencer", "")
+                version = (item["file_path"], self._versions[key])
                 _append(self.seen.rows[version], (item["status"], item.get("manifest_path")))
         self._snapshot = items
 

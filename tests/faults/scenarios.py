@@ -62,9 +62,9 @@ def prepare_mixed(lab: Lab) -> None:
     lab.queue.send({"messageId": "poison", "body": "not an event"}, lab.now())
 
 
-def prepare_open_manifest(lab: Lab) -> None:
+def prepare_open_manifest(lab: Lab, day: str = DAY) -> None:
     """A manifest that was committed and never marked: its function died right after the commit."""
-    arrive(lab, 2)
+    arrive(lab, 2, day)
 
     def dies(function: object, event: object) -> None:
         raise RuntimeError("UpdateStatus broke")
@@ -152,7 +152,24 @@ def run_of(lab: Lab, day: str) -> str:
     return str(run)
 
 
+def prepare_removals(lab: Lab) -> None:
+    """One pending file, and one that a manifest names but that is not marked yet."""
+    arrive(lab, 1)
+    lab.deliver_all()
+    prepare_open_manifest(lab, NEXT_DAY)
+
+
 def deliver(lab: Lab) -> None:
+    lab.deliver_all()
+
+
+def remove(lab: Lab) -> None:
+    """Both are deleted, and one that nothing is known of yet; then the first one's date gets a batch without it."""
+    for key in (f"a/{DAY}-0.ndjson", f"late/{DAY}-0.ndjson", f"a/{NEXT_DAY}-0.ndjson"):
+        lab.remove(key, "02")
+    lab.deliver_all()
+    arrive(lab, 1, folder="late")
+    arrive(lab, 2, folder="b")
     lab.deliver_all()
 
 
@@ -178,5 +195,6 @@ SCENARIOS = [
     Scenario("a backlog of several manifests", deliver, prepare_backlog),
     Scenario("a run of the job fails", tell_of_the_run, prepare_failed_run, ASKED_AT_EVERY_SWEEP),
     Scenario("the ends of two runs were never told", sweep, prepare_untold_runs, ASKED_AT_EVERY_SWEEP),
+    Scenario("files are deleted before and after their manifest is cut", remove, prepare_removals),
 ]
 SMALLEST = SCENARIOS[0]

@@ -5,8 +5,8 @@ from local.facts import Facts, FileRow, JobResult, JobRun, Manifest, Upload
 MANIFEST = "s3://manifests/manifests/2025-12-23/batch-0001-1.json"
 MAX_BATCH_BYTES = 1000
 EARLIER_MANIFEST = "s3://manifests/manifests/2025-12-23/batch-0001-0.json"
-VALID, PENDING, REFUSED, TWICE = (
-    f"s3://input/2025-12-23-{name}.ndjson" for name in ("valid", "pending", "no", "twice")
+VALID, PENDING, REFUSED, TWICE, GONE = (
+    f"s3://input/2025-12-23-{name}.ndjson" for name in ("valid", "pending", "no", "twice", "gone")
 )
 
 
@@ -21,6 +21,7 @@ def row(uri: str, status: str, etag: str = "e1") -> FileRow:
         reason="Invalid extension" if status == "quarantined" else None,
         manifest_path=MANIFEST if status == "manifested" else None,
         pending_since="2026-01-01T00:00:00.000000Z" if status == "pending" else None,
+        deleted_at="2026-01-01T00:00:00.000000Z" if status == "deleted" else None,
     )
 
 
@@ -38,7 +39,9 @@ def kept() -> Facts:
             Upload(REFUSED, "e1", 100, refused=True),
             Upload(TWICE, "e1", 100, refused=False),
             Upload(TWICE, "e2", 100, refused=False),
+            Upload(GONE, "e1", 100, refused=False),
         ],
+        deleted=[GONE],
         poison=["poison"],
         objects={VALID: "e1", PENDING: "e1", REFUSED: "e1", TWICE: "e2"},
         files=[
@@ -46,6 +49,7 @@ def kept() -> Facts:
             row(PENDING, "pending"),
             row(REFUSED, "quarantined"),
             row(TWICE, "manifested", "e2"),
+            row(GONE, "deleted"),
         ],
         manifests=manifests,
         locks=[],

@@ -32,6 +32,7 @@ def test_every_file_is_listed_with_what_became_of_it(width: int) -> None:
     assert "in 12-23 #2" in lines
     assert "quarantined: Invalid" in lines
     assert "pending" in lines
+    assert "deleted" in lines
     assert "a note" in lines
 
 
@@ -78,9 +79,9 @@ def test_a_file_that_the_workflow_lost_is_listed_too() -> None:
 def test_of_many_files_those_that_need_a_look_are_shown() -> None:
     many = [row(f"s3://input/2025-12-23-{number:04}.ndjson", "manifested") for number in range(MAX_ROWS + 100)]
     text = " ".join(printed(replace(kept(), files=many + kept().files), 200).split())
-    assert "104 more files are not shown" in text
+    assert "105 more files are not shown" in text
     assert "quarantined: Invalid extension" in text
 
 
 def test_the_verdict_of_a_kept_promise_counts_everything() -> None:
-    assert "promise kept: 4 files in 5 versions, 2 manifests, 2 Glue runs, 1 s" in printed(kept(), 200)
+    assert "promise kept: 5 files in 6 versions, 2 manifests, 2 Glue runs, 1 s" in printed(kept(), 200)

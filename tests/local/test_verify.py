@@ -7,7 +7,7 @@ import pytest
 
 from local.facts import Facts, JobResult, JobRun
 from local.verify import verify
-from tests.local.kept import MANIFEST, MAX_BATCH_BYTES, PENDING, REFUSED, TWICE, VALID, kept, manifest, row
+from tests.local.kept import GONE, MANIFEST, MAX_BATCH_BYTES, PENDING, REFUSED, TWICE, VALID, kept, manifest, row
 
 
 def with_row(facts: Facts, uri: str, **changes: object) -> Facts:
@@ -21,7 +21,7 @@ def with_manifest(facts: Facts, **changes: object) -> Facts:
 
 
 ACCOUNTED = "every uploaded file is accounted for exactly once"
-ONE_MANIFEST = "every version is in one manifest, or pending, or refused"
+ONE_MANIFEST = "every version is in one manifest, or pending, refused or deleted"
 OVERDUE = "no manifest is overdue"
 SOUND = "every manifest names files of its date that exist, each of them once"
 JOBS = "every manifest was read by one Glue run to its end"
@@ -46,6 +46,9 @@ BREAKAGES: dict[str, tuple[str, Callable[[Facts], Facts]]] = {
         ACCOUNTED,
         lambda facts: replace(facts, objects={uri: etag for uri, etag in facts.objects.items() if uri != PENDING}),
     ),
+    "a deleted file is still there": (ACCOUNTED, lambda facts: replace(facts, objects={**facts.objects, GONE: "e1"})),
+    "a deletion is not recorded": (ACCOUNTED, lambda facts: with_row(facts, GONE, deleted_at=None)),
+    "a file is said to be deleted that is there": (ACCOUNTED, lambda facts: with_row(facts, VALID, deleted_at="2026")),
     "a date has filled a manifest, and none was built": (
         OVERDUE,
         lambda facts: with_row(facts, PENDING, size_bytes=MAX_BATCH_BYTES),
@@ -58,6 +61,10 @@ BREAKAGES: dict[str, tuple[str, Callable[[Facts], Facts]]] = {
     "a version is in two manifests": (
         ONE_MANIFEST,
         lambda facts: replace(facts, manifests=[*facts.manifests, manifest("s3://manifests/third.json", VALID)]),
+    ),
+    "a manifest names a deleted file": (
+        ONE_MANIFEST,
+        lambda facts: with_manifest(facts, uris=(VALID, TWICE, GONE)),
     ),
     "a refused file is in a manifest": (ONE_MANIFEST, lambda facts: with_manifest(facts, uris=(VALID, TWICE, REFUSED))),
     "a status is unknown": (ONE_MANIFEST, lambda facts: with_row(facts, VALID, status="lost")),

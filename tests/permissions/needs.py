@@ -54,6 +54,10 @@ def _needs(call: Call) -> Iterator[Need]:
             yield from _transaction(arguments["TransactItems"])
         case "dynamodb", "GetItem" | "PutItem" | "UpdateItem" | "DeleteItem" | "Query":
             yield Need(f"dynamodb:{call.operation}", _table(arguments), frozenset({_partition(arguments)}))
+        case "dynamodb", "BatchGetItem":
+            for table, request in arguments["RequestItems"].items():
+                keys = frozenset(_partition({"Key": key}) for key in request["Keys"])
+                yield Need("dynamodb:BatchGetItem", _table({"TableName": table}), keys)
         case "dynamodb", "Scan":
             yield Need("dynamodb:Scan", _table(arguments))
         case "s3", _:

@@ -34,7 +34,7 @@ REFERENCES = {
     "NamePrefix": NAME_PREFIX,
     "GlueJob": GLUE_JOB,
     "ManifestStateMachine": ENVIRONMENT["STATE_MACHINE_ARN"],
-    "InputBucket.Arn": f"arn:aws:s3:::{INPUT_BUCKET}",
+    "InputBucket": INPUT_BUCKET,
     "ManifestBucket.Arn": f"arn:aws:s3:::{MANIFEST_BUCKET}",
     "QuarantineBucket.Arn": f"arn:aws:s3:::{QUARANTINE_BUCKET}",
     "OutputBucket.Arn": f"arn:aws:s3:::{OUTPUT_BUCKET}",
@@ -122,6 +122,6 @@ def resolved(value: Any) -> str:
         case {"Fn::Sub": [str(text), dict(names)]}:
             known: dict[str, str] = REFERENCES | {name: resolved(inner) for name, inner in names.items()}
             return re.sub(r"\$\{([^}]+)\}", lambda found: known.get(found[1], found[1]), text)
-        case {"Fn::If": ["HasOwnJob", own, _]}:
+        case {"Fn::If": ["HasOwnJob" | "MakesInputBucket", own, _]}:
             return resolved(own)
     return str(value)

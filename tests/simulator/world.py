@@ -48,6 +48,7 @@ FUNCTIONS = {
     "ValidateFile": "validate_file",
     "QuarantineFile": "quarantine_file",
     "TrackFile": "track_file",
+    "RecordRemoval": "record_removal",
     "CheckThreshold": "check_threshold",
     "AcquireLock": "acquire_lock",
     "CreateManifest": "create_manifest",
@@ -209,6 +210,11 @@ class World:
         self.s3.put_object(Bucket=INPUT_BUCKET, Key=key, Body=b"{}\n")
         return message(key, size_bytes, **event)
 
+    def delete(self, key: str, **event: Any) -> dict[str, str]:
+        """Delete an object and return the queue message that tells of it."""
+        self.s3.delete_object(Bucket=INPUT_BUCKET, Key=key)
+        return message_of_removal(key, **event)
+
     def execute(self, execution_input: dict[str, Any]) -> Execution:
         self._started_at = clock.to_text(self.now())
         arn = self.sfn.start_execution(
@@ -318,9 +324,28 @@ def message(
         s3_object["versionId"] = version_id
     if sequencer:
         s3_object["sequencer"] = sequencer
+    return _notification("ObjectCreated:Put", s3_object, message_id, event_time, bucket)
+
+
+def message_of_removal(
+    key: str,
+    *,
+    message_id: str | None = None,
+    sequencer: str = "0055AED6DCD90281E9",
+    event_time: str = "2025-12-23T10:05:00.000Z",
+    bucket: str = INPUT_BUCKET,
+) -> dict[str, str]:
+    """A queue message with the S3 notification of one removed object, later than that of its creation."""
+    s3_object = {"key": quote_plus(key), "versionId": "of the marker", "sequencer": sequencer}
+    return _notification("ObjectRemoved:DeleteMarkerCreated", s3_object, message_id, event_time, bucket)
+
+
+def _notification(
+    event_name: str, s3_object: dict[str, Any], message_id: str | None, event_time: str, bucket: str
+) -> dict[str, str]:
     record = {
         "eventSource": "aws:s3",
-        "eventName": "ObjectCreated:Put",
+        "eventName": event_name,
         "eventTime": event_time,
         "s3": {"bucket": {"name": bucket}, "object": s3_object},
     }

@@ -67,6 +67,25 @@ def test_without_the_name_of_a_job_the_stacks_own_is_started() -> None:
         emulator.s3.head_bucket(Bucket=job["DefaultArguments"]["--OUTPUT_PATH"].removeprefix("s3://"))
 
 
+def test_files_of_an_existing_bucket_come_and_go_by_way_of_eventbridge() -> None:
+    bucket, key = "a-bucket-of-theirs", "2025-01-01 ü+.ndjson"
+    with Emulator() as emulator:
+        emulator.s3.create_bucket(Bucket=bucket)
+        emulator.s3.put_bucket_notification_configuration(
+            Bucket=bucket, NotificationConfiguration={"EventBridgeConfiguration": {}}
+        )
+        stack = Stack(emulator, deploy(emulator, SAMPLE_PARAMETERS | {"ExistingInputBucket": bucket}))
+        assert stack.deployment.input_bucket == bucket
+        assert [each["Name"] for each in emulator.s3.list_buckets()["Buckets"] if "-input-" in each["Name"]] == []
+
+        emulator.s3.put_object(Bucket=bucket, Key=key, Body=FILE)
+        (row,) = eventually(lambda: list(stack.files("2025-01-01").values()), lambda rows: len(rows) == 1)
+        assert (row.uri, row.status, row.size_bytes) == (stack.uri(key), "pending", len(FILE))
+
+        emulator.s3.delete_object(Bucket=bucket, Key=key)
+        eventually(lambda: stack.files("2025-01-01")[row.uri].status, lambda status: status == "deleted")
+
+
 def of_date(facts: Facts, date: str) -> list[Manifest]:
     return [manifest for manifest in facts.manifests if manifest.date == date]
 

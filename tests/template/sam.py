@@ -31,6 +31,9 @@ LOG_AND_TRACE_DELIVERY = {
 """How a state machine's log and traces are delivered, with its role. None of these actions knows a resource."""
 
 
+NO_VALUE = {"Ref": "AWS::NoValue"}
+
+
 @cache
 def expanded() -> Json:
     return expand(TEMPLATE.read_text())
@@ -80,14 +83,53 @@ def identity_statements() -> list[tuple[str, Json]]:
     return [(name, statement) for name, document in documents for statement in document["Statement"]]
 
 
-def resource_statements() -> list[tuple[str, Json]]:
-    """(logical id, statement) of every policy of a bucket or queue."""
-    policies = resources("AWS::S3::BucketPolicy", "AWS::SQS::QueuePolicy")
+def resource_statements(**parameters: str) -> list[tuple[str, Json]]:
+    """(logical id, statement) of every policy of a bucket or queue in a stack with these parameters."""
     return [
         (name, statement)
-        for name, policy in policies.items()
+        for name, policy in stack(**parameters)["Resources"].items()
+        if policy["Type"] in ("AWS::S3::BucketPolicy", "AWS::SQS::QueuePolicy")
         for statement in policy["Properties"]["PolicyDocument"]["Statement"]
     ]
+
+
+def stack(**parameters: str) -> Json:
+    """What CloudFormation makes of the template's conditions; other parameters have their defaults."""
+    given = {name: parameter.get("Default") for name, parameter in expanded()["Parameters"].items()} | parameters
+    named: Json = expanded()["Conditions"]
+
+    def holds(condition: Any) -> bool:
+        match condition:
+            case {"Condition": str(name)}:
+                return holds(named[name])
+            case {"Fn::Not": [inner]}:
+                return not holds(inner)
+            case {"Fn::Equals": [{"Ref": str(name)}, value]}:
+                return bool(given[name] == value)
+        raise ValueError(f"unknown here: {condition}")
+
+    def chosen(value: Any) -> Any:
+        match value:
+            case {"Fn::If": [str(name), then, otherwise]}:
+                return chosen(then if holds(named[name]) else otherwise)
+            case dict():
+                inside = {key: chosen(inner) for key, inner in value.items()}
+                return {key: inner for key, inner in inside.items() if inner != NO_VALUE}
+            case list():
+                return [inner for inner in map(chosen, value) if inner != NO_VALUE]
+        return value
+
+    def is_made(part: Json) -> bool:
+        return "Condition" not in part or holds(named[part["Condition"]])
+
+    def made(parts: Json) -> Json:
+        return {
+            name: chosen({key: value for key, value in part.items() if key != "Condition"})
+            for name, part in parts.items()
+            if is_made(part)
+        }
+
+    return {part: made(expanded()[part]) for part in ("Resources", "Outputs")}
 
 
 def actions(statement: Json) -> set[str]:

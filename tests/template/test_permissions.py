@@ -17,12 +17,14 @@ from tests.template.sam import (
     properties,
     resource_statements,
     resources,
+    stack,
     texts,
 )
 from tools.expand_template import TEMPLATE
 
 BUCKETS = resources("AWS::S3::Bucket")
 QUEUES = resources("AWS::SQS::Queue")
+THE_INPUT_BUCKET = {"Fn::If": ["MakesInputBucket", {"Ref": "InputBucket"}, {"Ref": "ExistingInputBucket"}]}
 ROW_WRITES = {"dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem"}
 # `sam deploy` chooses the end of the name of the bucket that it uploads to.
 SAM_BUCKET = "aws-sam-cli-managed-default-*"
@@ -92,7 +94,7 @@ def test_a_box_that_calls_no_aws_api_may_do_no_more_than_every_function(box: str
 @pytest.mark.parametrize(
     ("partition", "writers"),
     [
-        (FILES, {"QuarantineFileRole", "TrackFileRole", "UpdateStatusRole"}),
+        (FILES, {"QuarantineFileRole", "TrackFileRole", "RecordRemovalRole", "UpdateStatusRole"}),
         (
             MANIFESTS,
             {"CreateManifestRole", "UpdateStatusRole", "ManifestStateMachineRole", "RecordOutcomeRole", "GlueJobRole"},
@@ -153,7 +155,8 @@ def test_the_glue_job_is_told_of_a_file_that_is_gone() -> None:
         for role, statement in identity_statements()
         if role == "GlueJobRole" and "s3:ListBucket" in actions(statement)
     ]
-    assert {"Fn::GetAtt": ["InputBucket", "Arn"]} in listed[0]
+    (bucket,) = [resource["Fn::Sub"] for resource in listed[0] if "Fn::Sub" in resource]
+    assert bucket == ["arn:${AWS::Partition}:s3:::${Bucket}", {"Bucket": THE_INPUT_BUCKET}]
 
 
 def test_the_glue_job_may_read_its_script_where_sam_deploy_puts_it() -> None:
@@ -189,6 +192,48 @@ def test_buckets_and_queues_refuse_plain_http(name: str) -> None:
     assert denial["Resource"] == ([itself, {"Fn::Sub": f"${{{name}.Arn}}/*"}] if name in BUCKETS else itself)
     applies_to = properties(f"{name}Policy")
     assert applies_to.get("Bucket", applies_to.get("Queues")) == ({"Ref": name} if name in BUCKETS else [{"Ref": name}])
+
+
+@pytest.mark.parametrize("own_job", ["", "another-job"])
+def test_with_an_existing_bucket_nothing_is_left_of_the_stacks_own(own_job: str) -> None:
+    with_existing = stack(ExistingInputBucket="theirs", GlueJobName=own_job)
+    assert not {"InputBucket", "InputBucketPolicy"} & with_existing["Resources"].keys()
+    assert "InputEventRule" not in stack()["Resources"]
+    assert [text for text in texts(with_existing) if re.search(r"\bInputBucket\b", text)] == []
+    assert with_existing["Outputs"]["InputBucketName"]["Value"] == {"Ref": "ExistingInputBucket"}
+    assert stack()["Outputs"]["InputBucketName"]["Value"] == {"Ref": "InputBucket"}
+
+
+def test_whoever_reads_input_files_reads_those_of_the_bucket_that_there_is() -> None:
+    read = [
+        resource["Fn::Sub"][1]["Bucket"]
+        for _, statement in identity_statements()
+        for resource in (statement["Resource"] if isinstance(statement["Resource"], list) else [statement["Resource"]])
+        if "Bucket" in str(resource) and isinstance(resource.get("Fn::Sub"), list)
+    ]
+    assert read == [THE_INPUT_BUCKET] * 4
+
+
+def test_a_rule_sends_what_comes_and_goes_in_an_existing_bucket_to_the_queue() -> None:
+    rule = properties("InputEventRule")
+    assert rule["EventPattern"] == {
+        "source": ["aws.s3"],
+        "detail-type": ["Object Created", "Object Deleted"],
+        "detail": {"bucket": {"name": [{"Ref": "ExistingInputBucket"}]}},
+    }
+    (target,) = rule["Targets"]
+    assert target["Arn"] == {"Fn::GetAtt": ["InputQueue", "Arn"]}
+    assert target["DeadLetterConfig"] == {"Arn": {"Fn::GetAtt": ["DeadLetterQueue", "Arn"]}}
+
+
+def test_only_the_rule_of_an_existing_bucket_may_send_to_the_queues() -> None:
+    statements = resource_statements(ExistingInputBucket="theirs")
+    grants = {name: statement for name, statement in statements if statement["Effect"] == "Allow"}
+    assert set(grants) == {"InputQueuePolicy", "DeadLetterQueuePolicy"}
+    for name, grant in grants.items():
+        assert (grant["Principal"], grant["Action"]) == ({"Service": "events.amazonaws.com"}, "sqs:SendMessage")
+        assert grant["Resource"] == {"Fn::GetAtt": [name.removesuffix("Policy"), "Arn"]}
+        assert grant["Condition"] == {"ArnEquals": {"aws:SourceArn": {"Fn::GetAtt": ["InputEventRule", "Arn"]}}}
 
 
 def test_only_this_accounts_input_bucket_may_send_to_the_queue() -> None:

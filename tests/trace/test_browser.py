@@ -161,7 +161,7 @@ def test_a_click_on_a_state_shows_its_visits_and_another_everything(tour: Chrome
 
 def test_a_click_on_a_file_shows_its_way_through_the_machine(tour: Chrome) -> None:
     find(tour, f'[data-uri$="{DAY}-orders-03.ndjson"]').click()
-    assert history(tour) == ["ValidateFile", "IsFileValid", "TrackFile", "FileFailed"]
+    assert history(tour) == ["IsFileRemoved", "ValidateFile", "IsFileValid", "TrackFile", "FileFailed"]
     assert "dimmed" in (state(tour, "QuarantineFile").get_attribute("class") or "")
     assert "dimmed" not in (state(tour, "FileFailed").get_attribute("class") or "")
     find(tour, "#all").click()
@@ -196,7 +196,7 @@ def test_a_file_is_found_in_every_execution_that_saw_it(tour: Chrome) -> None:
     assert [row.split(" orders/")[0] for row in rows] == ["Build fails", "Redelivery resumes"]
     tour.find_elements(By.CSS_SELECTOR, "#outcome tbody .link.key")[1].click()
     assert find(tour, '[aria-selected="true"]').text.startswith("✓\nRedelivery resumes")
-    assert history(tour) == ["ValidateFile", "IsFileValid", "TrackFile"]
+    assert history(tour) == ["IsFileRemoved", "ValidateFile", "IsFileValid", "TrackFile"]
 
 
 def test_everything_is_reached_and_worked_by_the_keyboard(tour: Chrome) -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import parse_event
 from manifest_builder.events import Contents, read_message
-from manifest_builder.files import FileVersion
+from manifest_builder.files import FileVersion, Removal
 from tests.simulator.telemetry import Telemetry
 from tests.unit.support import body, event
 
@@ -29,7 +29,10 @@ def only_file(contents: Contents) -> tuple[str, FileVersion]:
 
 def notification(**changes: Any) -> dict[str, Any]:
     """One record's notification; `key`, `size`, ... change the object, other names the record."""
-    document: dict[str, Any] = event("s3_put.json")
+    return changed(event("s3_put.json"), **changes)
+
+
+def changed(document: dict[str, Any], **changes: Any) -> dict[str, Any]:
     (record,) = document["Records"]
     for name, value in changes.items():
         if name in ("key", "size", "eTag", "sequencer", "versionId"):
@@ -192,14 +195,104 @@ def test_a_date_in_the_key_needs_no_time(event_time: object) -> None:
     assert only_file(read_changed(eventTime=event_time))[0] == "2025-12-23"
 
 
+# Removals
+
+
+def only_removal(contents: Contents) -> tuple[str, Removal]:
+    assert (contents.files, contents.problems, contents.ignored) == ([], [], 0)
+    (found,) = contents.removals
+    return found
+
+
+def removed(**changes: Any) -> Contents:
+    """What is read of a removal's notification; names as for `notification`."""
+    return read_message("message-1", json.dumps(changed(event("s3_object_removed.json"), **changes)))
+
+
+def test_the_notification_of_a_removal_has_neither_size_nor_etag() -> None:
+    assert only_removal(read("s3_object_removed.json")) == (
+        "2025-12-23",
+        Removal(
+            message_id="message-1",
+            bucket="input-bucket",
+            key="folder1/2025-12-23-file001.ndjson",
+            version_id=None,
+            sequencer="0055AED6DCD90281E9",
+        ),
+    )
+
+
+@pytest.mark.parametrize("name", ["ObjectRemoved", "LifecycleExpiration", "s3:ObjectRemoved", "s3:LifecycleExpiration"])
+def test_a_delete_marker_ends_the_current_version_and_a_delete_the_one_it_names(name: str) -> None:
+    # The version of a marker's event is the marker's own.
+    _, current = only_removal(removed(eventName=f"{name}:DeleteMarkerCreated", versionId="the marker"))
+    _, for_ever = only_removal(removed(eventName=f"{name}:Delete", versionId="v1"))
+
+    assert (current.version_id, for_ever.version_id) == (None, "v1")
+
+
+def test_the_version_null_is_one_that_can_be_removed() -> None:
+    assert only_removal(removed(versionId="null"))[1].version_id == "null"
+
+
+def test_the_key_of_a_removal_is_decoded_and_has_its_date() -> None:
+    date, removal = only_removal(removed(key=quote_plus("in/2025-12-24 a+b.ndjson")))
+
+    assert (date, removal.file_path) == ("2025-12-24", "s3://input-bucket/in/2025-12-24 a+b.ndjson")
+
+
+def test_without_a_date_in_the_key_a_removal_has_its_events_day() -> None:
+    assert only_removal(removed(key="data/a.ndjson", eventTime="2025-12-25T10:00:00.000Z"))[0] == "2025-12-25"
+
+
+def test_eventbridge_tells_of_a_removal_too() -> None:
+    assert only_removal(read("eventbridge_object_deleted.json")) == (
+        "2025-12-23",
+        Removal(
+            message_id="message-1",
+            bucket="input-bucket",
+            key="data/100%25+a b.ndjson",
+            version_id="IYV3p45BT0ac8hjHg1houSdS1a.Mro8e",
+            sequencer="00617F08299329D189",
+        ),
+    )
+
+
+def test_the_version_of_eventbridges_delete_marker_is_not_the_files() -> None:
+    document = event("eventbridge_object_deleted.json")
+    document["detail"]["deletion-type"] = "Delete Marker Created"
+
+    assert only_removal(read_message("message-1", json.dumps(document)))[1].version_id is None
+
+
+def test_a_removal_that_does_not_say_of_what_is_rejected() -> None:
+    document = event("s3_object_removed.json")
+    del document["Records"][0]["s3"]["object"]["key"]
+
+    assert read_message("message-1", json.dumps(document)).problems == ["record 1 has no 'key'"]
+    assert removed(key="").problems == ["record 1: a key has 1 to 1024 bytes"]
+
+
+def test_parse_event_hands_removals_on_beside_files_and_marks_them() -> None:
+    messages = [{"messageId": name, "body": body(name)} for name in ("s3_put.json", "s3_object_removed.json")]
+
+    (date,) = parse_event.handler({"messages": messages}, None)["dates"]
+
+    assert [(file["removed"], file["message_id"]) for file in date["files"]] == [
+        (False, "s3_put.json"),
+        (True, "s3_object_removed.json"),
+    ]
+    assert date["files"][1]["size_bytes"] == 0, "the machine reads it where a file fails"
+
+
 # What is acknowledged and counted
 
 
 @pytest.mark.parametrize(
     "name",
-    ["s3_test_event.json", "s3_object_removed.json", "s3_folder.json", "eventbridge_object_deleted.json"],
+    ["s3_test_event.json", "s3_folder.json"],
 )
-def test_what_is_no_new_file_is_acknowledged_and_counted(name: str) -> None:
+def test_what_is_no_file_is_acknowledged_and_counted(name: str) -> None:
     assert read(name) == Contents(files=[], ignored=1, problems=[])
 
 

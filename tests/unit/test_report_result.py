@@ -28,7 +28,7 @@ def test_an_execution_without_anything_says_so_with_every_field() -> None:
         "batchItemFailures": [],
         "failed_dates": 0,
         "locks_left": 0,
-        "files": {"tracked": 0, "duplicate": 0, "superseded": 0, "quarantined": 0, "failed": 0},
+        "files": dict.fromkeys(report_result.FILE_OUTCOMES, 0),
         "rejected": 0,
         "ignored": 0,
         "jobs_waiting": 0,
@@ -38,15 +38,16 @@ def test_an_execution_without_anything_says_so_with_every_field() -> None:
 def test_files_are_counted_by_what_became_of_them_over_all_dates() -> None:
     answer = report(
         a_date(a_result("tracked"), a_result("tracked"), a_result("duplicate")),
-        a_date(a_result("quarantined"), a_result("superseded"), a_result("failed")),
+        a_date(a_result("quarantined"), a_result("superseded"), a_result("failed"), a_result("deleted")),
+        a_date(a_result("untracked")),
         ignored=3,
     )
 
-    assert answer["files"] == {"tracked": 2, "duplicate": 1, "superseded": 1, "quarantined": 1, "failed": 1}
+    assert answer["files"] == dict.fromkeys(report_result.FILE_OUTCOMES, 1) | {"tracked": 2}
     assert answer["ignored"] == 3
 
 
-@pytest.mark.parametrize("outcome", ["tracked", "duplicate", "superseded", "quarantined"])
+@pytest.mark.parametrize("outcome", ["tracked", "duplicate", "superseded", "quarantined", "deleted", "untracked"])
 def test_a_message_whose_files_have_an_outcome_does_not_go_back(outcome: str) -> None:
     assert report(a_date(a_result(outcome)))["batchItemFailures"] == []
 
@@ -87,6 +88,8 @@ def test_every_outcome_has_its_metric(log: Telemetry) -> None:
             a_result("duplicate", size_bytes=1000),
             a_result("superseded"),
             a_result("quarantined", size_bytes=1000),
+            a_result("deleted"),
+            a_result("untracked"),
             a_result("failed"),
             jobs_waiting=4,
         ),
@@ -98,6 +101,8 @@ def test_every_outcome_has_its_metric(log: Telemetry) -> None:
         "FilesDuplicate": 1,
         "FilesSuperseded": 1,
         "FilesQuarantined": 1,
+        "FilesDeleted": 1,
+        "FilesUntracked": 1,
         "FilesFailed": 1,
         "BytesTracked": 30,
         "MessagesRejected": 1,

@@ -31,6 +31,7 @@ def test_the_defaults_are_those_of_the_specification() -> None:
     assert settings.max_file_bytes == 20_866_662, "19.9 MB is 20866662.4 bytes"
     assert settings.lock_ttl_seconds == 300
     assert settings.flush_after_minutes == 1440
+    assert settings.retention_days == 0
 
 
 @pytest.mark.parametrize("name", sorted(REQUIRED))
@@ -49,6 +50,9 @@ def test_start_workflow_names_the_variable_that_it_misses(name: str) -> None:
 
 
 ABSURD = [
+    ("RETENTION_DAYS", "-1", "at least 0"),
+    ("RETENTION_DAYS", "3651", "at most 3650"),
+    ("RETENTION_DAYS", "1.5", "a whole number"),
     ("MAX_BATCH_SIZE_GB", "0", "more than 0"),
     ("MAX_BATCH_SIZE_GB", "-0.7", "more than 0"),
     ("MAX_BATCH_SIZE_GB", "1024.1", "at most 1024"),

@@ -9,8 +9,9 @@ import pytest
 import update_status
 from manifest_builder import aws, clock, manifests, tracking
 from manifest_builder.batching import PendingFile
+from manifest_builder.files import Removal
 from tests.simulator.telemetry import Telemetry
-from tests.simulator.world import MANIFEST_BUCKET, TRACKING_TABLE
+from tests.simulator.world import INPUT_BUCKET, MANIFEST_BUCKET, TRACKING_TABLE
 from tests.unit.support import (
     DATE,
     MB,
@@ -95,6 +96,114 @@ def test_a_reupload_after_the_cut_stays_pending(account: Account, manifest: Mani
 
     assert account.files()[path]["status"] == "pending"
     assert writes.call_count == 1, "the claim: rows beyond the cut are not even tried"
+
+
+def remove(account: Account, path: str) -> str:
+    removal = Removal(
+        "message-2", INPUT_BUCKET, path.removeprefix(f"s3://{INPUT_BUCKET}/"), version_id=None, sequencer="0055AED7"
+    )
+    return tracking.record_removal(DATE, removal).outcome
+
+
+def test_a_file_deleted_since_the_cut_is_marked_and_still_known_to_be_deleted(
+    account: Account, manifest: Manifest
+) -> None:
+    """The manifest names it: its row has to say so."""
+    gone, there = track(10, 20)
+    named = manifest(gone, there)
+    account.wait(seconds=1)
+    remove(account, gone)
+
+    assert update(named) == {"claimed": True, "files_marked": 2, "files_left": 0}
+
+    row = account.files()[gone]
+    assert (row["status"], row["manifest_path"], row["cut"]) == ("manifested", PATH, CUT)
+    assert row["deleted_at"] == account.moment()
+
+
+def test_a_file_deleted_while_its_row_is_about_to_be_marked_is_marked(account: Account, manifest: Manifest) -> None:
+    (path,) = track(10)
+    named = manifest(path)
+
+    def remove_first(proceed: Any, number: int, _: Any) -> Any:
+        if number == 1:
+            assert remove(account, path) == "deleted"
+        return proceed()
+
+    with intercepted(aws.dynamodb(), "update_item", remove_first):
+        assert update(named)["files_marked"] == 1
+
+    assert account.files()[path]["status"] == "manifested"
+
+
+def test_a_version_after_the_cut_that_was_deleted_is_not_marked(account: Account, manifest: Manifest) -> None:
+    (path,) = track(10)
+    named = manifest(path)
+    account.wait(microseconds=1)
+    tracking.track_file(DATE, a_file(f"in/{DATE}-000.ndjson", 30, sequencer="0055AED6DD"))
+    remove(account, path)
+
+    assert update(named) == {"claimed": True, "files_marked": 0, "files_left": 0}
+    assert account.files()[path]["status"] == "deleted"
+
+
+def test_a_version_that_a_lagging_clock_put_before_the_cut_is_not_marked_once_it_was_deleted(
+    account: Account, manifest: Manifest
+) -> None:
+    (path,) = track(10)
+    named = manifest(path)
+    update(named)
+    account.wait(seconds=-90)
+    tracking.track_file(DATE, a_file(f"in/{DATE}-000.ndjson", 30, sequencer="0055AED6DD"))
+    remove(account, path)
+
+    assert update(named)["files_marked"] == 0
+    assert account.files()[path]["status"] == "deleted"
+
+
+def test_without_time_to_look_for_deleted_files_nothing_is_claimed(account: Account, manifest: Manifest) -> None:
+    (path,) = track(10)
+    named = manifest(path)
+    remove(account, path)
+    account.tick = update_status.MARKING_TIME
+
+    answer = update(named)
+    assert (answer["claimed"], answer["files_marked"], answer["files_left"] > 0) == (False, 0, True)
+
+    account.tick = timedelta(0)
+    assert update(named) == {"claimed": True, "files_marked": 1, "files_left": 0}
+
+
+def test_files_that_the_table_did_not_tell_of_are_left(account: Account, manifest: Manifest) -> None:
+    (path,) = track(10)
+    named = manifest(path)
+    remove(account, path)
+
+    def unprocessed(proceed: Any, number: int, arguments: Any) -> Any:
+        return {"Responses": {TRACKING_TABLE: []}, "UnprocessedKeys": arguments["RequestItems"]}
+
+    with intercepted(aws.dynamodb(), "batch_get_item", unprocessed):
+        answer = update(named)
+
+    assert (answer["claimed"], answer["files_left"] > 0) == (False, True)
+
+
+def test_hundreds_of_files_deleted_since_are_all_marked(account: Account, manifest: Manifest) -> None:
+    paths = track(*[10] * 110)
+    named = manifest(*paths)
+    for path in paths:
+        remove(account, path)
+
+    assert update(named)["files_marked"] == 110
+
+
+def test_what_is_marked_on_the_usual_way_needs_no_further_look(account: Account, manifest: Manifest) -> None:
+    named = manifest(*track(10, 20))
+
+    with intercepted(aws.dynamodb(), "batch_get_item", lambda proceed, *_: proceed()) as looks:
+        update(named)
+
+    assert looks.call_count == 0
 
 
 def test_a_file_quarantined_since_is_not_marked(account: Account, manifest: Manifest) -> None:

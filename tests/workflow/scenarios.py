@@ -11,8 +11,17 @@ from moto.glue.exceptions import ConcurrentRunsExceededException, GlueClientErro
 
 import update_status
 from manifest_builder import tracking
-from manifest_builder.files import FileVersion
-from tests.simulator.world import GLUE_JOB, INPUT_BUCKET, TRACKING_TABLE, Execution, Function, World, message
+from manifest_builder.files import FileVersion, Removal
+from tests.simulator.world import (
+    GLUE_JOB,
+    INPUT_BUCKET,
+    TRACKING_TABLE,
+    Execution,
+    Function,
+    World,
+    message,
+    message_of_removal,
+)
 
 MB = 1024**2
 DAY = "2025-12-23"
@@ -65,8 +74,9 @@ def times(number: int, part: str) -> Counter[str]:
 START = "Source ParseEvent ForEachDate ForEachFile"
 ENDED = "Source RecordOutcome ForEachDate"
 SWEEP = "Source FindStalledDates RecordOutcome ForEachDate ForEachFile"
-TRACK = "ValidateFile IsFileValid TrackFile"
-QUARANTINE = "ValidateFile IsFileValid QuarantineFile"
+TRACK = "IsFileRemoved ValidateFile IsFileValid TrackFile"
+QUARANTINE = "IsFileRemoved ValidateFile IsFileValid QuarantineFile"
+REMOVE = "IsFileRemoved RecordRemoval"
 CHECK = "CheckThreshold IsThresholdReached"
 LOCK = f"{CHECK} AcquireLock IsLockAcquired"
 RELEASE = "ReleaseLock DidBuildFail"
@@ -251,6 +261,41 @@ def seed(number: int, size_bytes: int, folder: str = "seeded") -> None:
 def backlog_of_450(world: World) -> Execution:
     seed(450, 3_670_016)
     return world.deliver(message(f"{DAY}-last.ndjson", 3_670_016))
+
+
+def deleted_before_it_fills_a_batch(world: World) -> Execution:
+    first, *others = ten_mb_files(world, 3)
+    world.deliver(first)
+    return world.deliver(world.delete(f"a/{DAY}-file000.ndjson"), *others)
+
+
+def deleted_and_told_of_in_one_delivery(world: World) -> Execution:
+    """Whichever of the two is recorded first."""
+    return world.deliver(*ten_mb_files(world, 1), world.delete(f"a/{DAY}-file000.ndjson"))
+
+
+def deleted_before_it_is_heard_of(world: World) -> Execution:
+    late = world.upload(f"{DAY}-late.ndjson", 10 * MB)
+    world.deliver(world.delete(f"{DAY}-late.ndjson"))
+    return world.deliver(late)
+
+
+def deleted_while_its_manifest_is_cut(world: World) -> Execution:
+    def around(function: Function, event: dict[str, Any]) -> Any:
+        del world.around["UpdateStatus"]
+        removal = Removal("removal", INPUT_BUCKET, f"a/{DAY}-file000.ndjson", None, "0055AED6DCD90281E9")
+        assert tracking.record_removal(DAY, removal).outcome == "deleted"
+        return function(event, None)
+
+    world.around["UpdateStatus"] = around
+    return world.deliver(*ten_mb_files(world, 3))
+
+
+def removal_fails(world: World) -> Execution:
+    world.deliver(*ten_mb_files(world, 1))
+    return failing(
+        "RecordRemoval", lambda world: world.deliver(world.delete(f"a/{DAY}-file000.ndjson", message_id="removal"))
+    )(world)
 
 
 SCENARIOS = [
@@ -567,6 +612,42 @@ SCENARIOS = [
         "sweep with nothing to do",
         [Step(World.sweep, states("Source FindStalledDates RecordOutcome ForEachDate", GREEN))],
         {},
+    ),
+    Scenario(
+        "a pending file is deleted: no manifest names it",
+        [Step(deleted_before_it_fills_a_batch, states(START, REMOVE, times(2, TRACK), NO, GREEN))],
+        {"deleted": 1, "pending": 2},
+    ),
+    Scenario(
+        "a file is deleted and told of in one delivery",
+        [Step(deleted_and_told_of_in_one_delivery, states(START, REMOVE, TRACK, NO, GREEN))],
+        {"deleted": 1},
+    ),
+    Scenario(
+        "a file is deleted before it is heard of",
+        [Step(deleted_before_it_is_heard_of, states(START, TRACK, NO, GREEN))],
+        {"deleted": 1},
+    ),
+    Scenario(
+        "a file is deleted after its manifest was cut: it is named, and marked all the same",
+        [Step(deleted_while_its_manifest_is_cut, states(START, times(3, TRACK), BUILD, NO, GREEN))],
+        {"manifested": 3},
+        [3],
+    ),
+    Scenario(
+        "a removal that cannot be recorded comes back",
+        [
+            Step(
+                removal_fails,
+                states(START, REMOVE, "FileFailed", NO, GREEN),
+                failed_messages=("removal",),
+            ),
+            Step(
+                lambda world: world.deliver(message_of_removal(f"a/{DAY}-file000.ndjson")),
+                states(START, REMOVE, NO, GREEN),
+            ),
+        ],
+        {"deleted": 1},
     ),
     Scenario(
         "redelivery of everything changes nothing",

@@ -49,7 +49,7 @@ def test_every_choice_has_a_default(name: str) -> None:
     assert STATES[name]["Default"] in STATES
 
 
-@pytest.mark.parametrize("name", ["ValidateFile", "QuarantineFile", "TrackFile"])
+@pytest.mark.parametrize("name", ["ValidateFile", "QuarantineFile", "TrackFile", "RecordRemoval"])
 def test_a_bad_file_never_stops_its_neighbours(name: str) -> None:
     assert [catcher["Next"] for catcher in STATES[name]["Catch"]] == ["FileFailed"]
     assert STATES[name]["Catch"][0]["ErrorEquals"] == ["States.ALL"]

@@ -15,7 +15,7 @@ from tests.workflow.scenarios import DAY, LIMIT_30_MB, deliver, mixed, one_file_
 
 # The file that the README's query asks for; `deliver` uploads one of this name.
 FILE = f"{DAY}-file001.ndjson"
-FILE_BOXES = {"ValidateFile", "TrackFile", "QuarantineFile"}
+FILE_BOXES = {"ValidateFile", "TrackFile", "QuarantineFile", "RecordRemoval"}
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,12 @@ def run(level: str, *acts: Callable[[World], Any]) -> Run:
 
 @pytest.fixture(scope="module")
 def everything() -> Run:
-    """Files of every kind, two manifests, a file that fails, and a sweep, with all levels logged."""
-    return run("DEBUG", mixed, deliver(3), one_file_fails, World.sweep)
+    """Files of every kind, two manifests, a file that fails, a sweep and a removal, with all levels logged."""
+    return run("DEBUG", mixed, deliver(3), one_file_fails, World.sweep, delete_one)
+
+
+def delete_one(world: World) -> Any:
+    return world.deliver(world.delete(f"a/{DAY}-file000.ndjson"))
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,107 @@
+"""Which rows the table forgets, and when: those that nothing is left to do for."""
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+
+from manifest_builder import tracking
+from manifest_builder.files import FileVersion, Removal
+from tests.simulator.world import INPUT_BUCKET, TRACKING_TABLE
+from tests.unit.support import DATE, NOON, Account, a_file
+from tests.unit.test_tracking_files import NEW, NEWER, OLD, mark
+
+IN_30_DAYS = int((NOON + timedelta(days=30)).timestamp())
+
+
+@pytest.fixture(autouse=True)
+def thirty_days(environment: Callable[..., None]) -> None:
+    environment(RETENTION_DAYS="30")
+
+
+def removed(sequencer: str = NEW) -> str:
+    return tracking.record_removal(DATE, Removal("m", INPUT_BUCKET, a_file().key, None, sequencer)).outcome
+
+
+def pending(account: Account) -> None:
+    tracking.track_file(DATE, a_file(sequencer=OLD))
+
+
+def manifested(account: Account) -> None:
+    pending(account)
+    mark(account, a_file(), account.moment())
+
+
+def quarantined(account: Account) -> None:
+    tracking.record_quarantine(DATE, a_file(sequencer=OLD), "reason", None)
+
+
+def deleted(account: Account) -> None:
+    pending(account)
+    removed()
+
+
+def deleted_before_it_was_heard_of(account: Account) -> None:
+    removed()
+
+
+DONE = [manifested, quarantined, deleted, deleted_before_it_was_heard_of]
+
+
+@pytest.mark.parametrize("done", DONE)
+def test_what_is_done_expires(account: Account, done: Callable[[Account], None]) -> None:
+    done(account)
+
+    assert account.row(a_file())["ttl"] == IN_30_DAYS
+
+
+@pytest.mark.parametrize("done", DONE)
+def test_without_a_retention_nothing_expires(
+    account: Account, environment: Callable[..., None], done: Callable[[Account], None]
+) -> None:
+    environment(RETENTION_DAYS="0")
+    done(account)
+
+    assert "ttl" not in account.row(a_file())
+
+
+def test_a_pending_file_does_not_expire(account: Account) -> None:
+    pending(account)
+
+    assert "ttl" not in account.row(a_file())
+
+
+@pytest.mark.parametrize("done", DONE)
+def test_what_is_pending_again_does_not_expire(account: Account, done: Callable[[Account], None]) -> None:
+    done(account)
+
+    assert tracking.track_file(DATE, a_file(sequencer=NEWER)).outcome == "tracked"
+    assert "ttl" not in account.row(a_file())
+
+
+def test_a_removal_does_not_prolong_the_life_of_what_is_manifested(account: Account) -> None:
+    manifested(account)
+    account.wait(days=10)
+
+    assert removed() == "deleted"
+    assert account.row(a_file())["ttl"] == IN_30_DAYS
+
+
+def test_an_expired_row_counts_as_long_as_it_is_there(account: Account) -> None:
+    manifested(account)
+    account.wait(days=31)
+
+    assert tracking.track_file(DATE, a_file(sequencer=OLD)).outcome == "duplicate"
+
+
+def test_a_file_that_was_forgotten_is_new(account: Account) -> None:
+    manifested(account)
+    forget(account, a_file())
+
+    assert tracking.track_file(DATE, a_file(sequencer=OLD)).outcome == "tracked"
+
+
+def forget(account: Account, file: FileVersion) -> None:
+    """As DynamoDB does after a row's ttl."""
+    key = {"date_prefix": {"S": DATE}, "file_name": {"S": file.base_name}}
+    account.dynamodb.delete_item(TableName=TRACKING_TABLE, Key=key)
