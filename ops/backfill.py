@@ -104,7 +104,8 @@ def pages(bucket: str, prefix: str, start_after: str) -> "Iterator[ListObjectVer
     """A thousand versions each. The list of objects is as dear and does not name versions; without its version a file
     that is announced twice would count as two."""
     paginator = boto3.client("s3").get_paginator("list_object_versions")
-    yield from paginator.paginate(Bucket=bucket, Prefix=prefix, KeyMarker=start_after)
+    # The stubs name PaginationConfig only, whose token would have to be made up.
+    yield from paginator.paginate(Bucket=bucket, Prefix=prefix, KeyMarker=start_after)  # type: ignore[call-arg]
 
 
 def take(

@@ -43,7 +43,9 @@ def run(stack: Stack, options: argparse.Namespace, screen: Screen) -> int:
     next_attempt = attempt if status == "open" else attempt + 1
     if not screen.confirm(f"Starts the job for {uri} ({status}) as attempt {next_attempt}"):
         return REFUSED
-    if status != "open" and not tracking.reopen_manifest(date_prefix, record["file_name"], run_id=record["job_run_id"]):
+    if status != "open" and not tracking.reopen_manifest(  # type: ignore[attr-defined]
+        date_prefix, record["file_name"], run_id=record["job_run_id"]
+    ):
         return _refuse(stack, screen, uri, "its record has changed meanwhile: look again")
     execution = machine.start(stack, machine.SWEEP)
     screen.answer(_document(stack, uri, replayed=True, attempt=next_attempt, execution=execution))

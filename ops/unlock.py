@@ -10,8 +10,8 @@ from ops.status import describe_lock, read_lock, unfinished_dates
 
 EXAMPLES = ("unlock 2025-12-23", "unlock")
 WHY = (
-    "nothing to unlock: a lock is a lease. Any run may take the date once it is over, and a run that outlives its lease "
-    "can commit nothing."
+    "nothing to unlock: a lock is a lease. Any run may take the date once it is over, and a run that outlives its "
+    "lease can commit nothing."
 )
 
 
