@@ -97,15 +97,17 @@ def run(stack: Stack, options: argparse.Namespace, screen: Screen) -> int:
 def progress_bar() -> Progress:
     # The standard output may be a script's. How much there is to list nobody knows before the end.
     columns = (BarColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    return Progress(*columns, console=Console(stderr=True), transient=True)
+    console = Console(stderr=True)
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
 def pages(bucket: str, prefix: str, start_after: str) -> "Iterator[ListObjectVersionsOutputTypeDef]":
     """A thousand versions each. The list of objects is as dear and does not name versions; without its version a file
     that is announced twice would count as two."""
     paginator = boto3.client("s3").get_paginator("list_object_versions")
-    # The stubs name PaginationConfig only, whose token would have to be made up.
-    yield from paginator.paginate(Bucket=bucket, Prefix=prefix, KeyMarker=start_after)  # type: ignore[call-arg]
+    # The stubs do not know the marker, which the paginator takes like any argument of the call.
+    beginning: dict[str, Any] = {"KeyMarker": start_after} if start_after else {}
+    yield from paginator.paginate(Bucket=bucket, Prefix=prefix, **beginning)
 
 
 def take(
