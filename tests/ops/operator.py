@@ -64,7 +64,7 @@ class Operator(World):
     def ops(self, *arguments: str, answer: str | None = None) -> Said:
         """Run a command; `answer` is what somebody types at a terminal, None where there is none."""
         calls: list[str] = []
-        make = BaseClient._make_api_call
+        make = BaseClient._make_api_call  # type: ignore[attr-defined]
 
         def recorded(self: BaseClient, operation: str, parameters: Any) -> Any:
             calls.append(operation)
