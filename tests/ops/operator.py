@@ -56,6 +56,7 @@ class Operator(World):
         events.sqs.cache_clear()
         self.s3.put_bucket_versioning(Bucket=INPUT_BUCKET, VersioningConfiguration={"Status": "Enabled"})
         self.sqs = client("sqs")
+        self.started: list[str] = []
         self.dead_letters = self.sqs.create_queue(QueueName="input-dlq")["QueueUrl"]
         self.queue = self.sqs.create_queue(QueueName="input")["QueueUrl"]
         self.stack = Stack("the-stack", REGION, INPUT_BUCKET, self.queue, self.dead_letters, self.machine)
@@ -64,6 +65,7 @@ class Operator(World):
     def ops(self, *arguments: str, answer: str | None = None) -> Said:
         """Run a command; `answer` is what somebody types at a terminal, None where there is none."""
         calls: list[str] = []
+        started = self.started
         make = BaseClient._make_api_call  # type: ignore[attr-defined]
 
         def recorded(self: BaseClient, operation: str, parameters: Any) -> Any:
@@ -71,7 +73,10 @@ class Operator(World):
             if operation == "StartMessageMoveTask":
                 # moto does not know it either; this is how the emulator says so.
                 raise ClientError({"Error": {"Code": "InvalidAction", "Message": "not valid"}}, operation)
-            return make(self, operation, parameters)
+            answer = make(self, operation, parameters)
+            if operation == "StartExecution":
+                started.append(answer["executionArn"])
+            return answer
 
         stdin = io.StringIO(answer or "")
         stdin.isatty = lambda: answer is not None  # type: ignore[method-assign]
@@ -102,11 +107,9 @@ class Operator(World):
         return self.deliver(*self.queued())
 
     def wait_for_executions(self) -> None:
-        for execution in self.sfn.list_executions(stateMachineArn=self.machine)["executions"]:
-            self.engine.wait_for_end(self.sfn, execution["executionArn"])
-
-    def count_executions(self) -> int:
-        return len(self.sfn.list_executions(stateMachineArn=self.machine)["executions"])
+        """Until what the commands have started has ended."""
+        for execution_arn in self.started:
+            self.engine.wait_for_end(self.sfn, execution_arn)
 
     def a_manifest(self, *keys: str, **changes: Any) -> dict[str, Any]:
         """Build the manifest of these files and change its record; None takes an attribute away."""
