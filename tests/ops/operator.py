@@ -62,6 +62,11 @@ class Operator(World):
         self.stack = Stack("the-stack", REGION, INPUT_BUCKET, self.queue, self.dead_letters, self.machine)
         return self
 
+    def __exit__(self, *exception: object) -> None:
+        # What is still running would run on in the next test's account.
+        self.wait_for_executions()
+        super().__exit__(*exception)
+
     def ops(self, *arguments: str, answer: str | None = None) -> Said:
         """Run a command; `answer` is what somebody types at a terminal, None where there is none."""
         calls: list[str] = []
