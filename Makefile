@@ -24,7 +24,7 @@ GLUE := .venv/glue
 TEST := $(if $(wildcard $(GLUE)/.installed),$(GLUE),$(DEV))
 
 .DEFAULT_GOAL := help
-.PHONY: help run trace stepfunctions-local lambda-endpoint test test-glue faults load bench lint format diagram pictures lock clean environment
+.PHONY: help run ops trace stepfunctions-local lambda-endpoint test test-glue faults load bench lint format diagram pictures lock clean environment
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
 
@@ -35,6 +35,9 @@ help: ## list the targets
 
 run: $(RUN)/.installed ## run the workflow here; own files: INPUT=folder; KEEP=1 leaves it up; flags: ARGS="--help"
 	@exec $(RUN)/bin/python -m local --end-with-parent $(if $(INPUT),--input "$$INPUT") $(if $(filter-out 0,$(KEEP)),--keep) $(ARGS)
+
+ops: $(RUN)/.installed ## commands for operators, on AWS or on a run that is kept: ARGS="status", ARGS="--help"
+	@exec $(RUN)/bin/python -m ops $(ARGS)
 
 trace: $(DEV)/.installed ## executions as a page with their pictures, build/trace.html; one event: EVENT=tests/events/...
 	@PYTHONPATH=functions $(DEV)/bin/python -m tools.trace $(if $(EVENT),--event "$$EVENT") $(ARGS)
@@ -64,7 +67,7 @@ lint: $(DEV)/.installed $(CHECKOV)/.installed $(if $(npm),$(NPM)/.installed) ## 
 	@$(DEV)/bin/ruff check
 	@$(DEV)/bin/ruff format --check
 	@$(DEV)/bin/mypy
-	@$(DEV)/bin/bandit --quiet --configfile pyproject.toml --recursive functions glue local tools
+	@$(DEV)/bin/bandit --quiet --configfile pyproject.toml --recursive functions glue local ops tools
 	@$(DEV)/bin/cfn-lint template.yaml
 	@folder=$$(mktemp -d) && trap 'rm -r "$$folder"' EXIT && \
 		$(DEV)/bin/python -m tools.expand_template > "$$folder/template.json" && \

@@ -272,6 +272,7 @@ def commands(deployment: Deployment) -> list[str]:
     """What to try on an emulator that stays up."""
     return [
         f"aws s3 cp my.ndjson s3://{deployment.input_bucket}/2025-12-23/",
+        f"make ops ARGS='status --stack {deployment.stack_name}'",
         f"aws dynamodb scan --table-name {deployment.tracking_table}",
         f"aws glue get-job-runs --job-name {deployment.job_name}",
         f"aws stepfunctions start-execution --input '{{\"sweep\":true}}' "

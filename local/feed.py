@@ -1,10 +1,11 @@
 """Feeding the deployed workflow: uploads as a user makes them, and the messages that a queue sees on a bad day."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import UTC, datetime
+from typing import Any
 from urllib.parse import quote_plus
 
 from local.deploy import Deployment
@@ -46,21 +47,47 @@ def send(emulator: Emulator, deployment: Deployment, body: str) -> None:
 def event_of(row: FileRow) -> str:
     """The S3 notification of a tracked version, as S3 would deliver it a second time."""
     bucket, _, key = row.uri.removeprefix("s3://").partition("/")
-    record = {
+    return notification(
+        [
+            object_created(
+                bucket, key, size_bytes=row.size_bytes, etag=row.etag, at=datetime.now(UTC), sequencer=row.sequencer
+            )
+        ]
+    )
+
+
+def notification(records: Sequence[dict[str, Any]]) -> str:
+    """The body of a message from S3."""
+    return json.dumps({"Records": records})
+
+
+def object_created(
+    bucket: str,
+    key: str,
+    *,
+    size_bytes: int,
+    etag: str,
+    at: datetime,
+    version_id: str | None = None,
+    sequencer: str | None = None,
+    region: str = REGION,
+) -> dict[str, Any]:
+    """The record of a new object in an S3 notification (S3 user guide, "Event message structure")."""
+    optional = {"versionId": version_id, "sequencer": sequencer}
+    return {
         "eventVersion": "2.1",
         "eventSource": "aws:s3",
-        "awsRegion": REGION,
-        "eventTime": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z"),
+        "awsRegion": region,
+        "eventTime": at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z"),
         "eventName": "ObjectCreated:Put",
         "s3": {
             "s3SchemaVersion": "1.0",
             "bucket": {"name": bucket, "arn": f"arn:aws:s3:::{bucket}"},
             "object": {
                 "key": quote_plus(key, safe="/"),
-                "size": row.size_bytes,
-                "eTag": row.etag,
-                **({"sequencer": row.sequencer} if row.sequencer else {}),
+                "size": size_bytes,
+                "eTag": etag,
+                **{name: value for name, value in optional.items() if value},
             },
         },
     }
-    return json.dumps({"Records": [record]})

@@ -66,17 +66,18 @@ def record_removal(date_prefix: str, removal: Removal) -> Stored:
 
     `superseded`: the row is of a later version, or of another one; `untracked`: there is no row, and none is needed.
     """
-    row = _find_row(date_prefix, removal)
+    row = find_row(date_prefix, removal)
     return _store(date_prefix, removal, partial(_after_removal, date_prefix, removal), known=row)
 
 
 def is_known(date_prefix: str, file: FileVersion) -> Outcome | None:
     """`duplicate` or `superseded` where the table has this version or a newer one, else None."""
-    row = _find_row(date_prefix, file)
+    row = find_row(date_prefix, file)
     return _relation(file, row) if row else None
 
 
-def _find_row(date_prefix: str, file: FileName) -> Row | None:
+def find_row(date_prefix: str, file: FileName) -> Row | None:
+    """The row of the file's path on this date, whatever its version; None where the table has none."""
     for file_name in _candidate_names(file):
         found = aws.dynamodb().get_item(
             TableName=settings().tracking_table, Key=_key(date_prefix, file_name), ConsistentRead=True
@@ -408,6 +409,82 @@ def release_lock(date_prefix: str, run_id: str, token: str | None) -> bool:
 
 def _lock_key(date_prefix: str) -> dict[str, str]:
     return {"date_prefix": f"LOCK#manifest-{date_prefix}", "file_name": "LOCK"}
+
+
+def read_lock(date_prefix: str) -> dict[str, Any] | None:
+    """The date's lock, whether its lease is over or not; None where nobody has left one."""
+    found = aws.dynamodb().get_item(
+        TableName=settings().tracking_table, Key=_to_item(_lock_key(date_prefix)), ConsistentRead=True
+    )
+    return _from_item(found["Item"]) if "Item" in found else None
+
+
+def manifest_records(date_prefix: str) -> list[dict[str, Any]]:
+    """Every manifest record of a date, whatever its status, in the order of their sort keys."""
+    return list(_query_table(manifests.partition_of(date_prefix)))
+
+
+def known_versions(date_prefix: str) -> Iterator[dict[str, Any]]:
+    """What tells the versions of a date's files apart: the attributes that `is_version_of` needs."""
+    return _query_table(
+        date_prefix,
+        ProjectionExpression="file_path, file_size_bytes, etag, version_id, sequencer, #status",
+        ExpressionAttributeNames={"#status": "status"},
+    )
+
+
+def is_version_of(file: FileVersion, row: dict[str, Any]) -> bool:
+    """Whether the row of this path is of this very version, or of a newer one."""
+    return _relation(file, row) is not None
+
+
+def scan_rows(file_path: str) -> Iterator[dict[str, Any]]:
+    """The rows of a path on all dates. Reads the whole table."""
+    pages = aws.dynamodb().get_paginator("scan")
+    for page in pages.paginate(
+        TableName=settings().tracking_table,
+        FilterExpression="file_path = :file_path",
+        ExpressionAttributeValues=_to_item({":file_path": file_path}),
+    ):
+        for item in page["Items"]:
+            yield _from_item(item)
+
+
+def forget_version(row: dict[str, Any]) -> bool:
+    """Let the next event of a quarantined file count as a newer version; False where the row has changed meanwhile.
+
+    The row stays quarantined until that event comes: nothing is lost where it does not.
+    """
+    was_quarantined = "#status = :quarantined"
+    is_same_version = "etag = :etag AND " + (
+        "version_id = :version_id" if "version_id" in row else "attribute_not_exists(version_id)"
+    )
+    return _update(
+        _key(row["date_prefix"], row["file_name"]),
+        "SET etag = :none, updated_at = :now REMOVE version_id",
+        f"{was_quarantined} AND {is_same_version}",
+        {
+            ":quarantined": "quarantined",
+            ":etag": row["etag"],
+            ":version_id": row.get("version_id"),
+            ":none": "",
+            ":now": clock.to_text(clock.now()),
+        },
+        names={"#status": "status"},
+    )
+
+
+def _query_table(partition: str, **options: Any) -> Iterator[dict[str, Any]]:
+    pages = aws.dynamodb().get_paginator("query")
+    for page in pages.paginate(
+        TableName=settings().tracking_table,
+        ConsistentRead=True,
+        KeyConditionExpression="date_prefix = :date_prefix",
+        ExpressionAttributeValues=_to_item({":date_prefix": partition}),
+        **options,
+    ):
+        for item in page["Items"]:
+            yield _from_item(item)
 
 
 def open_manifests(date_prefix: str) -> list[ManifestRecord]:

@@ -1,0 +1,53 @@
+"""S3 events that S3 did not send, or not any more."""
+
+import json
+from collections.abc import Iterator
+from functools import cache
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import boto3
+
+from local.errors import UsageError
+from local.feed import notification
+
+if TYPE_CHECKING:
+    from mypy_boto3_sqs import SQSClient
+    from mypy_boto3_sqs.type_defs import SendMessageBatchRequestEntryTypeDef
+
+# An execution takes ten messages at once: with these limits they fit its payload and its 120 s.
+RECORDS_PER_MESSAGE = 10
+MESSAGE_BYTES = 16 * 1024
+MESSAGES_PER_CALL = 10
+
+
+@cache
+def sqs() -> "SQSClient":
+    return boto3.client("sqs")
+
+
+def send(queue_url: str, records: list[dict[str, Any]]) -> None:
+    """Put notifications with these records into the queue. Raises UsageError where the queue refuses one."""
+    bodies = message_bodies(records)
+    while chunk := list(islice(bodies, MESSAGES_PER_CALL)):
+        entries: list[SendMessageBatchRequestEntryTypeDef] = [
+            {"Id": str(number), "MessageBody": body} for number, body in enumerate(chunk)
+        ]
+        answer = sqs().send_message_batch(QueueUrl=queue_url, Entries=entries)
+        if refused := answer.get("Failed"):
+            raise UsageError(f"the queue refused {len(refused)} messages: {refused[0].get('Message')}")
+
+
+def message_bodies(records: list[dict[str, Any]]) -> Iterator[str]:
+    """The records in as few messages as the limits let."""
+    together: list[dict[str, Any]] = []
+    size = 0
+    for record in records:
+        record_bytes = len(json.dumps(record))
+        if together and (len(together) == RECORDS_PER_MESSAGE or size + record_bytes > MESSAGE_BYTES):
+            yield notification(together)
+            together, size = [], 0
+        together.append(record)
+        size += record_bytes
+    if together:
+        yield notification(together)

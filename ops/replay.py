@@ -1,0 +1,76 @@
+"""The job reads a manifest once more, as a new attempt: for one whose run failed, once the cause is mended.
+
+The record is opened again and a sweep started, which starts the job. Where something ends in between, say it again, or
+wait for the next sweep.
+"""
+
+import argparse
+
+from manifest_builder import tracking
+from manifest_builder.settings import settings
+from ops import machine
+from ops.keys import named_manifest
+from ops.screen import Screen
+from ops.stack import Stack
+from ops.where import find_record
+
+EXAMPLES = (
+    "replay s3://my-manifests/manifests/2025-12-23/batch-0001-20251223T100000000000Z.json",
+    "replay manifests/2025-12-23/batch-0001-20251223T100000000000Z.json --force --yes",
+)
+REFUSED = 1
+WHY_NOT = {
+    "started": "its run may be under way, and the files would be read twice",
+    "succeeded": "its files were read, and would be read a second time",
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("manifest", metavar="MANIFEST", help="its S3 URI, or its key in the manifest bucket")
+    parser.add_argument("--force", action="store_true", help="even if its run is under way or has succeeded")
+    parser.add_argument("--yes", action="store_true", help="do not ask")
+
+
+def run(stack: Stack, options: argparse.Namespace, screen: Screen) -> int:
+    date_prefix, uri = named_manifest(options.manifest, settings().manifest_bucket)
+    record = find_record(uri)
+    if record is None:
+        return _refuse(stack, screen, uri, "there is no record of this manifest")
+    status, attempt = record["status"], int(record.get("attempt", 1))
+    if status in WHY_NOT and not options.force:
+        return _refuse(stack, screen, uri, f"it is {status}: {WHY_NOT[status]}; --force does it all the same")
+    # One that is open already has been opened by a replay that was cut short, or its first start is still to come.
+    next_attempt = attempt if status == "open" else attempt + 1
+    if not screen.confirm(f"Starts the job for {uri} ({status}) as attempt {next_attempt}"):
+        return REFUSED
+    if status != "open" and not tracking.reopen_manifest(date_prefix, record["file_name"], run_id=record["job_run_id"]):
+        return _refuse(stack, screen, uri, "its record has changed meanwhile: look again")
+    execution = machine.start(stack, machine.SWEEP)
+    screen.answer(_document(stack, uri, replayed=True, attempt=next_attempt, execution=execution))
+    screen.say(f"opened as attempt {next_attempt}; the sweep {execution} starts the job")
+    return 0
+
+
+def _refuse(stack: Stack, screen: Screen, uri: str, why: str) -> int:
+    screen.answer(_document(stack, uri, replayed=False, reason=why))
+    screen.say(f"not replayed: {why}")
+    return REFUSED
+
+
+def _document(
+    stack: Stack,
+    uri: str,
+    *,
+    replayed: bool,
+    reason: str | None = None,
+    attempt: int | None = None,
+    execution: str | None = None,
+) -> dict[str, str | int | bool | None]:
+    return {
+        "stack": stack.name,
+        "manifest": uri,
+        "replayed": replayed,
+        "reason": reason,
+        "attempt": attempt,
+        "execution": execution,
+    }

@@ -1,0 +1,70 @@
+"""The deployed stack: its resources, and the settings that its functions run with."""
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import boto3
+from botocore.exceptions import ClientError
+
+from local.errors import UsageError
+
+if TYPE_CHECKING:
+    from mypy_boto3_cloudformation import CloudFormationClient
+
+# The function whose settings decide what becomes of a file; all functions share them.
+SETTINGS_OF = "ValidateFileFunction"
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    name: str
+    region: str
+    input_bucket: str
+    input_queue_url: str
+    dead_letter_queue_url: str
+    state_machine_arn: str
+
+
+def find_stack(name: str) -> Stack:
+    """The stack by its outputs; its functions' settings become this process's own. Raises UsageError."""
+    cloudformation = boto3.client("cloudformation")
+    region = cloudformation.meta.region_name
+    outputs = _outputs(cloudformation, name, region)
+    try:
+        stack = Stack(
+            name=name,
+            region=region,
+            input_bucket=outputs["InputBucketName"],
+            input_queue_url=outputs["InputQueueUrl"],
+            dead_letter_queue_url=outputs["DeadLetterQueueUrl"],
+            state_machine_arn=outputs["StateMachineArn"],
+        )
+    except KeyError as missing:
+        raise UsageError(
+            f"the stack {name} has no output {missing}, so it is no manifest builder: name another by --stack"
+        ) from None
+    os.environ.update(_environment(cloudformation, name))
+    return stack
+
+
+def _outputs(cloudformation: "CloudFormationClient", name: str, region: str) -> dict[str, str]:
+    try:
+        described = cloudformation.describe_stacks(StackName=name)["Stacks"][0]
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "ValidationError":
+            raise
+        raise UsageError(
+            f"there is no stack {name} in {region}: name yours by --stack or MANIFEST_BUILDER_STACK, its region by "
+            "AWS_REGION"
+        ) from None
+    return {output["OutputKey"]: output["OutputValue"] for output in described.get("Outputs", [])}
+
+
+def _environment(cloudformation: "CloudFormationClient", name: str) -> dict[str, str]:
+    resource = cloudformation.describe_stack_resource(StackName=name, LogicalResourceId=SETTINGS_OF)
+    function: Any = boto3.client("lambda").get_function_configuration(
+        FunctionName=resource["StackResourceDetail"]["PhysicalResourceId"]
+    )
+    variables: dict[str, str] = function["Environment"]["Variables"]
+    return variables

@@ -1,0 +1,154 @@
+"""What is unfinished: pending files, manifests by status, who holds the lock, which manifests failed.
+
+Without a date: every date with unfinished work, and every date with a failed manifest. Changes nothing.
+"""
+
+import argparse
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from rich import box
+from rich.markup import escape
+from rich.table import Table
+
+from local.report import duration, plural, size
+from manifest_builder import aws, clock, manifests, tracking
+from manifest_builder.settings import settings
+from ops.keys import calendar_date
+from ops.screen import Screen
+from ops.stack import Stack
+
+EXAMPLES = ("status", "status 2025-12-23", "status --json")
+STATUSES = ("open", "started", "succeeded", "failed")
+QUERIES_AT_ONCE = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Lock:
+    holder: str
+    lease_ends: str
+    is_over: bool
+
+
+@dataclass(frozen=True, slots=True)
+class FailedManifest:
+    manifest: str
+    run_id: str | None
+    attempt: int
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class DateStatus:
+    date: str
+    pending_files: int
+    pending_bytes: int
+    oldest_pending: str | None
+    manifests: dict[str, int]
+    lock: Lock | None
+    failed: list[FailedManifest]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("date", nargs="?", type=calendar_date, metavar="DATE", help="this date, whatever its state")
+
+
+def run(stack: Stack, options: argparse.Namespace, screen: Screen) -> int:
+    dates = [options.date] if options.date else unfinished_dates()
+    found = [read_status(date_prefix) for date_prefix in dates]
+    screen.answer({"stack": stack.name, "dates": [asdict(status) for status in found]})
+    if not found:
+        screen.say("nothing is unfinished, and no manifest has failed")
+        return 0
+    screen.say(_table(found))
+    for status in found:
+        for failed in status.failed:
+            screen.say(f"[red]failed[/]  {escape(failed.manifest)}")
+            screen.say(f"        run {failed.run_id}, attempt {failed.attempt}: {escape(failed.error or 'no message')}")
+            screen.say(f'        once the cause is mended: python -m ops replay "{escape(failed.manifest)}"')
+    return 0
+
+
+def unfinished_dates() -> list[str]:
+    """Dates that the sparse index names, and those with a failed manifest, which it does not."""
+    of_index = {manifests.date_of(row["date_prefix"]) or row["date_prefix"] for row in tracking.scan_unfinished()}
+    with ThreadPoolExecutor(QUERIES_AT_ONCE) as pool:
+        dates = list(manifest_dates())
+        of_failed = {date for date, has in zip(dates, pool.map(has_failed, dates), strict=True) if has}
+    return sorted(of_index | of_failed)
+
+
+def manifest_dates() -> Iterator[str]:
+    """Dates that manifests were ever written for: far fewer than a scan of the table would read."""
+    pages = aws.s3().get_paginator("list_objects_v2")
+    for page in pages.paginate(Bucket=settings().manifest_bucket, Prefix="manifests/", Delimiter="/"):
+        for folder in page.get("CommonPrefixes", []):
+            yield folder["Prefix"].split("/")[1]
+
+
+def has_failed(date_prefix: str) -> bool:
+    return any(record["status"] == "failed" for record in tracking.manifest_records(date_prefix))
+
+
+def read_status(date_prefix: str) -> DateStatus:
+    pending = list(tracking.pending_files(date_prefix))
+    records = tracking.manifest_records(date_prefix)
+    counts = Counter(record["status"] for record in records)
+    return DateStatus(
+        date=date_prefix,
+        pending_files=len(pending),
+        pending_bytes=sum(file.size_bytes for file in pending),
+        oldest_pending=min((file.pending_since for file in pending), default=None),
+        manifests={status: counts[status] for status in STATUSES},
+        lock=read_lock(date_prefix),
+        failed=[_failed(record) for record in records if record["status"] == "failed"],
+    )
+
+
+def read_lock(date_prefix: str) -> Lock | None:
+    lock = tracking.read_lock(date_prefix)
+    if lock is None:
+        return None
+    ends = datetime.fromtimestamp(int(lock["ttl"]), UTC)
+    return Lock(holder=lock["lock_id"], lease_ends=clock.to_text(ends), is_over=ends < clock.now())
+
+
+def describe_lock(lock: Lock | None) -> str:
+    if lock is None:
+        return "free"
+    if lock.is_over:
+        return f"free: the lease of run {lock.holder} is over"
+    return f"held by run {lock.holder} until {lock.lease_ends}"
+
+
+def _failed(record: dict[str, Any]) -> FailedManifest:
+    return FailedManifest(
+        manifest=record["file_path"],
+        run_id=record.get("job_run_id"),
+        attempt=int(record.get("attempt", 1)),
+        error=record.get("error"),
+    )
+
+
+def _table(dates: list[DateStatus]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="dim")
+    table.add_column("Date", no_wrap=True)
+    for header in ("Pending", "Size", "Oldest", *(status.capitalize() for status in STATUSES)):
+        table.add_column(header, justify="right", no_wrap=True)
+    table.add_column("Lock")
+    now = clock.now()
+    for status in dates:
+        oldest = status.oldest_pending
+        table.add_row(
+            status.date,
+            plural(status.pending_files, "file"),
+            size(status.pending_bytes),
+            duration(clock.age_seconds(oldest, now) / 60) if oldest else "-",
+            *(str(count) for count in status.manifests.values()),
+            describe_lock(status.lock),
+        )
+    return table

@@ -1,0 +1,135 @@
+"""The commands as a shell runs them, the calls that they make, and what the queue holds afterwards."""
+
+import io
+import json
+import os
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any, Self
+from unittest import mock
+
+import pytest
+from botocore.client import BaseClient
+from botocore.exceptions import ClientError
+
+from manifest_builder import tracking
+from ops import cli, events
+from ops.stack import Stack
+from tests.simulator.world import (
+    INPUT_BUCKET,
+    REGION,
+    TRACKING_TABLE,
+    Execution,
+    World,
+    client,
+)
+
+MB = 1024**2
+DATE = "2025-12-23"
+READS = ("Describe", "Get", "Head", "List", "Query", "Scan")
+
+
+@dataclass(frozen=True)
+class Said:
+    code: int
+    out: str
+    err: str
+    calls: list[str]
+
+    @property
+    def document(self) -> Any:
+        return json.loads(self.out)
+
+    @property
+    def writes(self) -> list[str]:
+        return [call for call in self.calls if not call.startswith(READS)]
+
+
+class Operator(World):
+    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
+        super().__init__()
+        self._capsys = capsys
+
+    def __enter__(self) -> Self:
+        super().__enter__()
+        events.sqs.cache_clear()
+        self.s3.put_bucket_versioning(Bucket=INPUT_BUCKET, VersioningConfiguration={"Status": "Enabled"})
+        self.sqs = client("sqs")
+        self.started: list[str] = []
+        self.dead_letters = self.sqs.create_queue(QueueName="input-dlq")["QueueUrl"]
+        self.queue = self.sqs.create_queue(QueueName="input")["QueueUrl"]
+        self.stack = Stack("the-stack", REGION, INPUT_BUCKET, self.queue, self.dead_letters, self.machine)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        # What is still running would run on in the next test's account.
+        self.wait_for_executions()
+        super().__exit__(*exception)
+
+    def ops(self, *arguments: str, answer: str | None = None) -> Said:
+        """Run a command; `answer` is what somebody types at a terminal, None where there is none."""
+        calls: list[str] = []
+        started = self.started
+        make = BaseClient._make_api_call  # type: ignore[attr-defined]
+
+        def recorded(self: BaseClient, operation: str, parameters: Any) -> Any:
+            calls.append(operation)
+            if operation == "StartMessageMoveTask":
+                # moto does not know it either; this is how the emulator says so.
+                raise ClientError({"Error": {"Code": "InvalidAction", "Message": "not valid"}}, operation)
+            answer = make(self, operation, parameters)
+            if operation == "StartExecution":
+                started.append(answer["executionArn"])
+            return answer
+
+        stdin = io.StringIO(answer or "")
+        stdin.isatty = lambda: answer is not None  # type: ignore[method-assign]
+        with ExitStack() as stack:
+            stack.enter_context(mock.patch.object(BaseClient, "_make_api_call", recorded))
+            stack.enter_context(mock.patch.object(cli, "find_stack", return_value=self.stack))
+            stack.enter_context(mock.patch("sys.stdin", stdin))
+            self._capsys.readouterr()
+            code = cli.main(arguments)
+        printed = self._capsys.readouterr()
+        return Said(code, printed.out, printed.err, calls)
+
+    def put(self, key: str, size_bytes: int = MB) -> dict[str, str]:
+        """Put an object of this size that nobody is told of; returns S3's answer."""
+        answer: dict[str, str] = self.s3.put_object(Bucket=INPUT_BUCKET, Key=key, Body=bytes(size_bytes))
+        return answer
+
+    def queued(self) -> list[dict[str, str]]:
+        """Take all messages out of the queue, as state."""
+        found: list[dict[str, str]] = []
+        while messages := self.sqs.receive_message(QueueUrl=self.queue, MaxNumberOfMessages=10).get("Messages"):
+            found += [{"messageId": message["MessageId"], "body": message["Body"]} for message in messages]
+            for message in messages:
+                self.sqs.delete_message(QueueUrl=self.queue, ReceiptHandle=message["ReceiptHandle"])
+        return found
+
+    def deliver_queued(self) -> Execution:
+        return self.deliver(*self.queued())
+
+    def wait_for_executions(self) -> None:
+        """Until what the commands have started has ended."""
+        for execution_arn in self.started:
+            self.engine.wait_for_end(self.sfn, execution_arn)
+
+    def a_manifest(self, *keys: str, **changes: Any) -> dict[str, Any]:
+        """Build the manifest of these files and change its record; None takes an attribute away."""
+        self.deliver(*(self.upload(key, MB) for key in keys))
+        self.wait(days=2)
+        self.sweep()
+        (record,) = [record for record in self.manifest_records() if record["status"] == "started"]
+        if changes:
+            self.change(record, **changes)
+        return {**record, **changes}
+
+    def change(self, row: dict[str, Any], **changes: Any) -> None:
+        changed = {name: value for name, value in (row | changes).items() if value is not None}
+        self.dynamodb.put_item(TableName=TRACKING_TABLE, Item=tracking._to_item(changed))
+
+    def settings(self, **variables: str) -> None:
+        """The stack's parameters have changed, and with them what the functions see."""
+        os.environ.update(variables)
+        self._forget_caches()

@@ -1,0 +1,156 @@
+"""Commands that answer questions: what they say, and that they change nothing."""
+
+from datetime import timedelta
+
+import pytest
+
+from manifest_builder import tracking
+from tests.ops.operator import DATE, MB, Operator
+from tests.simulator.world import INPUT_BUCKET
+
+
+def test_status_of_a_date_counts_what_is_pending_and_names_the_holder_of_the_lock(operator: Operator) -> None:
+    operator.deliver(operator.upload(f"a/{DATE}-1.ndjson", MB), operator.upload(f"a/{DATE}-2.ndjson", 2 * MB))
+    tracking.acquire_lock(DATE, "run-1", "token")
+    (date,) = operator.ops("status", DATE, "--json").document["dates"]
+    assert (date["date"], date["pending_files"], date["pending_bytes"]) == (DATE, 2, 3 * MB)
+    assert date["oldest_pending"] == min(row["pending_since"] for row in operator.files().values())
+    assert date["lock"]["holder"] == "run-1"
+    assert date["lock"]["is_over"] is False
+    operator.wait(minutes=6)
+    (date,) = operator.ops("status", DATE, "--json").document["dates"]
+    assert date["lock"]["is_over"] is True
+
+
+def test_status_counts_manifests_and_says_why_one_failed_and_what_to_do(operator: Operator) -> None:
+    record = operator.a_manifest(f"a/{DATE}-1.ndjson", status="failed", error="no such column", attempt=2)
+    said = operator.ops("status", DATE, "--json")
+    (date,) = said.document["dates"]
+    assert date["manifests"] == {"open": 0, "started": 0, "succeeded": 0, "failed": 1}
+    (failed,) = date["failed"]
+    assert failed == {
+        "manifest": record["file_path"],
+        "run_id": record["job_run_id"],
+        "attempt": 2,
+        "error": "no such column",
+    }
+    text = operator.ops("status", DATE).out
+    assert "no such column" in text
+    assert f'python -m ops replay "{record["file_path"]}"' in text
+
+
+def test_status_without_a_date_shows_what_is_unfinished_or_failed_and_nothing_else(operator: Operator) -> None:
+    operator.a_manifest("a/2025-12-20-done.ndjson", status="succeeded", pending_since=None)
+    operator.a_manifest("a/2025-12-21-failed.ndjson", status="failed", pending_since=None)
+    operator.deliver(operator.upload("a/2025-12-22-pending.ndjson", MB))
+    dates = operator.ops("status", "--json").document["dates"]
+    assert [date["date"] for date in dates] == ["2025-12-21", "2025-12-22"]
+
+
+def test_status_of_a_stack_with_nothing_left_says_so(operator: Operator) -> None:
+    said = operator.ops("status")
+    assert (said.code, said.out) == (0, "nothing is unfinished, and no manifest has failed\n")
+
+
+def test_where_a_pending_file_is(operator: Operator) -> None:
+    operator.deliver(operator.upload(f"a b/{DATE}-é+.ndjson", MB))
+    said = operator.ops("where", f"a b/{DATE}-é+.ndjson", "--json")
+    (found,) = said.document["found"]
+    assert said.code == 0
+    assert (found["status"], found["size_bytes"], found["manifest"], found["job_run"]) == ("pending", MB, None, None)
+
+
+def test_where_a_quarantined_file_is_and_why(operator: Operator) -> None:
+    operator.deliver(operator.upload(f"a/{DATE}.csv", MB))
+    (found,) = operator.ops("where", f"s3://{INPUT_BUCKET}/a/{DATE}.csv", "--json").document["found"]
+    assert (found["status"], found["reason"]) == ("quarantined", "Invalid extension")
+    assert found["copied_to"].endswith(f"/a/{DATE}.csv")
+
+
+def test_where_a_manifested_file_is_down_to_the_state_of_its_run(operator: Operator) -> None:
+    record = operator.a_manifest(f"a/{DATE}-1.ndjson")
+    said = operator.ops("where", f"a/{DATE}-1.ndjson", "--json")
+    (found,) = said.document["found"]
+    assert found["status"] == "manifested"
+    assert (found["manifest"]["path"], found["manifest"]["status"]) == (record["file_path"], "started")
+    assert found["job_run"]["run_id"] == record["job_run_id"]
+    assert found["job_run"]["state"] in ("RUNNING", "SUCCEEDED")
+    assert record["file_path"] in operator.ops("where", f"a/{DATE}-1.ndjson").out
+
+
+def test_a_run_that_glue_has_forgotten_is_said_to_be_unknown(operator: Operator) -> None:
+    operator.a_manifest(f"a/{DATE}-1.ndjson", job_run_id="jr_long_ago")
+    (found,) = operator.ops("where", f"a/{DATE}-1.ndjson", "--json").document["found"]
+    assert found["job_run"] == {"run_id": "jr_long_ago", "state": "unknown to Glue", "error": None}
+
+
+def test_of_two_files_of_one_name_each_is_found_by_its_own_key(operator: Operator) -> None:
+    operator.deliver(operator.upload(f"a/{DATE}.ndjson", MB))
+    operator.deliver(operator.upload(f"b/{DATE}.ndjson", 2 * MB))
+    for key, size_bytes in {f"a/{DATE}.ndjson": MB, f"b/{DATE}.ndjson": 2 * MB}.items():
+        (found,) = operator.ops("where", key, "--json").document["found"]
+        assert found["size_bytes"] == size_bytes
+    assert operator.ops("where", f"c/{DATE}.ndjson").code == 1
+
+
+def test_an_unknown_file_that_is_in_the_bucket_can_be_backfilled_and_one_that_is_not_cannot(operator: Operator) -> None:
+    operator.put(f"a/{DATE}-1.ndjson")
+    said = operator.ops("where", f"a/{DATE}-1.ndjson")
+    assert said.code == 1
+    assert said.out.startswith("unknown: ")
+    assert f'python -m ops backfill "a/{DATE}-1.ndjson"' in said.out
+    assert operator.ops("where", f"a/{DATE}-1.ndjson", "--json").document["in_bucket"] is True
+    said = operator.ops("where", f"a/{DATE}-2.ndjson")
+    assert said.code == 1
+    assert "backfill" not in said.out
+
+
+def test_a_key_without_a_date_is_looked_for_on_all_days_and_that_is_said(operator: Operator) -> None:
+    for day in ("2025-12-23", "2025-12-24"):
+        operator.deliver(operator.upload("a/x.ndjson", MB, event_time=f"{day}T10:00:00.000Z"))
+    found = operator.ops("where", "a/x.ndjson", "--json").document["found"]
+    assert sorted(each["date"] for each in found) == ["2025-12-23", "2025-12-24"]
+    assert "reading the whole table" in operator.ops("where", "a/x.ndjson").out
+    said = operator.ops("where", "a/x.ndjson", "--date", "2025-12-24", "--json")
+    assert [each["date"] for each in said.document["found"]] == ["2025-12-24"]
+    assert "Scan" not in said.calls
+
+
+def test_unlock_is_never_needed_and_says_who_holds_the_lock_until_when(operator: Operator) -> None:
+    tracking.acquire_lock(DATE, "run-1", "token")
+    said = operator.ops("unlock", DATE)
+    assert said.code == 0
+    assert "a lock is a lease" in said.out
+    assert f"{DATE}  held by run run-1 until 2025-12-23T10:05:0" in said.out
+    (lock,) = operator.ops("unlock", DATE, "--json").document["locks"]
+    assert (lock["date"], lock["lock"]["holder"]) == (DATE, "run-1")
+    assert operator.locks()
+    operator.wait(seconds=timedelta(minutes=5, seconds=1).total_seconds())
+    assert f"{DATE}  free: the lease of run run-1 is over" in operator.ops("unlock", DATE).out
+    assert f"{DATE}  free\n" not in operator.ops("unlock", DATE).out
+    assert "2025-12-24  free\n" in operator.ops("unlock", "2025-12-24").out
+
+
+@pytest.mark.parametrize("json", [[], ["--json"]], ids=["person", "script"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["status"],
+        ["status", DATE],
+        ["where", f"a/{DATE}-1.ndjson"],
+        ["where", f"a/{DATE}.csv"],
+        ["where", "undated.ndjson"],
+        ["unlock"],
+        ["unlock", DATE],
+        ["backfill", "--dry-run"],
+    ],
+    ids=" ".join,
+)
+def test_reading_commands_make_reading_calls_alone(operator: Operator, command: list[str], json: list[str]) -> None:
+    operator.a_manifest(f"a/{DATE}-1.ndjson", status="failed")
+    operator.deliver(operator.upload(f"a/{DATE}.csv", MB), operator.upload(f"a/{DATE}-2.ndjson", MB))
+    operator.put(f"a/{DATE}-unknown.ndjson")
+    tracking.acquire_lock(DATE, "run-1", "token")
+    said = operator.ops(*command, *json)
+    assert said.calls
+    assert said.writes == []

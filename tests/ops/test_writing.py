@@ -1,0 +1,251 @@
+"""Commands that change something: what they do, when they refuse, and what is left where they end half way."""
+
+from unittest import mock
+
+import pytest
+from botocore.exceptions import ClientError
+
+from manifest_builder import tracking
+from ops import events, redrive
+from tests.ops.operator import DATE, MB, Operator
+from tests.simulator.world import INPUT_BUCKET
+
+KEY = f"orders/{DATE}/large.ndjson"
+FLUSHED = f"orders/{DATE}/waiting.ndjson"
+
+
+@pytest.fixture
+def refused(operator: Operator) -> Operator:
+    """An account in which KEY is quarantined for its size."""
+    operator.settings(EXPECTED_FILE_SIZE_MB="0.1")
+    operator.put(KEY)
+    operator.ops("backfill", "--yes")
+    operator.deliver_queued()
+    assert operator.statuses() == {"quarantined": 1}
+    return operator
+
+
+def test_a_manifest_that_failed_is_started_again_as_a_new_attempt(operator: Operator) -> None:
+    record = operator.a_manifest(FLUSHED, status="failed", pending_since=None, error="no such column")
+    said = operator.ops("replay", record["file_path"], "--yes", "--json")
+    assert said.code == 0, said.err
+    assert (said.document["replayed"], said.document["attempt"]) == (True, 2)
+    operator.wait_for_executions()
+    (now,) = operator.manifest_records()
+    assert (now["status"], now["attempt"]) == ("started", 2)
+    assert now["job_run_id"] != record["job_run_id"]
+    assert operator.job_runs() == [record["file_path"]] * 2
+
+
+@pytest.mark.parametrize("status", ["started", "succeeded"])
+def test_a_manifest_that_was_not_seen_to_fail_is_replayed_by_force_alone(operator: Operator, status: str) -> None:
+    record = operator.a_manifest(FLUSHED, status=status)
+    key = record["file_path"].partition("/manifests/")[2]
+    said = operator.ops("replay", f"manifests/{key}", "--yes", "--json")
+    assert said.code == 1
+    assert "--force" in said.document["reason"]
+    assert said.writes == []
+    assert operator.ops("replay", f"manifests/{key}", "--yes", "--force").code == 0
+    operator.wait_for_executions()
+    assert operator.job_runs() == [record["file_path"]] * 2
+
+
+def test_a_replay_that_ended_before_its_sweep_is_finished_by_saying_it_again(operator: Operator) -> None:
+    record = operator.a_manifest(FLUSHED, status="failed", pending_since=None)
+    tracking.reopen_manifest(DATE, record["file_name"], run_id=record["job_run_id"])
+    said = operator.ops("replay", record["file_path"], "--yes", "--json")
+    assert (said.code, said.document["attempt"]) == (0, 2)
+    operator.wait_for_executions()
+    assert operator.job_runs() == [record["file_path"]] * 2
+
+
+def test_a_manifest_whose_record_has_moved_on_is_not_replayed(operator: Operator) -> None:
+    record = operator.a_manifest(FLUSHED, status="failed")
+    with mock.patch.object(tracking, "reopen_manifest", return_value=False):
+        said = operator.ops("replay", record["file_path"], "--yes")
+    assert said.code == 1
+    assert "has changed meanwhile" in said.out
+    assert operator.started == []
+
+
+def test_a_manifest_that_nobody_knows_is_not_replayed(operator: Operator) -> None:
+    said = operator.ops("replay", f"manifests/{DATE}/batch-0001-x.json", "--yes")
+    assert (said.code, said.writes) == (1, [])
+    assert operator.ops("replay", "batch-0001-x.json", "--yes").code == 2
+
+
+def test_a_file_that_the_new_settings_accept_is_released(refused: Operator) -> None:
+    refused.settings(EXPECTED_FILE_SIZE_MB="10")
+    said = refused.ops("release", KEY, "--yes", "--json")
+    assert (said.code, said.document["released"]) == (0, True)
+    refused.deliver_queued()
+    assert refused.statuses() == {"pending": 1}
+
+
+def test_a_released_file_without_a_date_stays_on_the_day_of_its_event(operator: Operator) -> None:
+    operator.settings(EXPECTED_FILE_SIZE_MB="0.1")
+    operator.put("large.ndjson")
+    operator.deliver(operator.upload("large.ndjson", MB, event_time="2025-12-20T23:59:59.000Z"))
+    operator.settings(EXPECTED_FILE_SIZE_MB="10", SIZE_TOLERANCE_PERCENT="100")
+    assert operator.ops("release", "large.ndjson", "--yes").code == 0
+    operator.deliver_queued()
+    (row,) = operator.files().values()
+    assert (row["date_prefix"], row["status"]) == ("2025-12-20", "pending")
+
+
+def test_a_file_that_the_settings_still_refuse_is_not_released(refused: Operator) -> None:
+    said = refused.ops("release", KEY, "--yes")
+    assert (said.code, said.writes) == (1, [])
+    assert "still refuse it (Size 1.00MB out of range)" in said.out
+
+
+def test_a_release_that_ends_before_its_event_is_sent_leaves_the_file_quarantined_and_is_said_again(
+    refused: Operator,
+) -> None:
+    refused.settings(EXPECTED_FILE_SIZE_MB="10")
+    with mock.patch.object(events, "send", side_effect=KeyboardInterrupt):
+        assert refused.ops("release", KEY, "--yes").code == 130
+    assert refused.statuses() == {"quarantined": 1}
+    assert refused.ops("release", KEY, "--yes").code == 0
+    refused.deliver_queued()
+    assert refused.statuses() == {"pending": 1}
+
+
+def test_what_a_release_has_left_half_done_is_found_by_a_backfill_too(refused: Operator) -> None:
+    refused.settings(EXPECTED_FILE_SIZE_MB="10")
+    with mock.patch.object(events, "send", side_effect=KeyboardInterrupt):
+        refused.ops("release", KEY, "--yes")
+    refused.ops("backfill", "--yes")
+    refused.deliver_queued()
+    assert refused.statuses() == {"pending": 1}
+
+
+def test_a_file_released_twice_is_in_one_manifest(refused: Operator) -> None:
+    refused.settings(EXPECTED_FILE_SIZE_MB="10")
+    refused.ops("release", KEY, "--yes")
+    refused.ops("release", KEY, "--yes")
+    first, second = refused.queued()
+    refused.deliver(first)
+    refused.wait(days=2)
+    refused.sweep()
+    refused.deliver(second)
+    assert refused.statuses() == {"manifested": 1}
+
+
+def test_a_file_that_changes_under_the_release_is_left_alone(refused: Operator) -> None:
+    refused.settings(EXPECTED_FILE_SIZE_MB="10")
+    forget = tracking.forget_version
+    (row,) = refused.files().values()
+
+    def overtaken(read: dict[str, object]) -> bool:
+        refused.change(row, status="pending")
+        return forget(read)
+
+    with mock.patch.object(tracking, "forget_version", overtaken):
+        said = refused.ops("release", KEY, "--yes")
+    assert said.code == 1
+    assert "has changed meanwhile" in said.out
+    assert refused.queued() == []
+
+
+def test_only_a_quarantined_file_that_is_still_there_is_released(refused: Operator) -> None:
+    refused.settings(EXPECTED_FILE_SIZE_MB="10")
+    refused.deliver(refused.upload(f"a/{DATE}-fine.ndjson", MB))
+    assert "it is pending" in refused.ops("release", f"a/{DATE}-fine.ndjson", "--yes").out
+    assert "does not know it" in refused.ops("release", f"a/{DATE}-no.ndjson", "--yes").out
+    refused.s3.delete_object(Bucket=INPUT_BUCKET, Key=KEY)
+    said = refused.ops("release", KEY, "--yes")
+    assert (said.code, said.writes) == (1, [])
+    assert "not in the bucket any more" in said.out
+
+
+def test_a_date_is_flushed_now_and_no_other(operator: Operator) -> None:
+    operator.deliver(operator.upload(FLUSHED, MB), operator.upload("a/2025-12-24.ndjson", MB))
+    said = operator.ops("flush", DATE, "--yes", "--json")
+    assert (said.document["pending_files"], said.document["pending_bytes"]) == (1, MB)
+    operator.wait_for_executions()
+    assert list(operator.manifest_objects().values()) == [[f"s3://{INPUT_BUCKET}/{FLUSHED}"]]
+    assert operator.statuses() == {"manifested": 1, "pending": 1}
+
+
+def test_a_date_with_nothing_pending_starts_nothing(operator: Operator) -> None:
+    said = operator.ops("flush", DATE)
+    assert (said.code, said.out, said.writes) == (0, f"nothing of {DATE} is pending\n", [])
+
+
+def test_dead_letters_go_back_to_the_queue(operator: Operator) -> None:
+    for number in range(12):
+        operator.sqs.send_message(QueueUrl=operator.dead_letters, MessageBody=f"body {number}")
+    said = operator.ops("redrive", "--yes", "--json")
+    assert (said.code, said.document["messages"]) == (0, 12)
+    assert sorted(message["body"] for message in operator.queued()) == sorted(f"body {number}" for number in range(12))
+    assert operator.ops("redrive").out == "the dead-letter queue is empty\n"
+
+
+def test_sqs_moves_dead_letters_itself_where_it_can(operator: Operator) -> None:
+    operator.sqs.send_message(QueueUrl=operator.dead_letters, MessageBody="body")
+    with mock.patch.object(events.sqs(), "start_message_move_task") as start:
+        operator.ops("redrive", "--yes")
+    start.assert_called_once_with(SourceArn="arn:aws:sqs:us-east-1:123456789012:input-dlq")
+    assert operator.queued() == []
+
+
+def test_a_dead_letter_is_in_the_queue_before_it_leaves_the_other(operator: Operator) -> None:
+    operator.sqs.send_message(QueueUrl=operator.dead_letters, MessageBody="body")
+    with mock.patch.object(events.sqs(), "delete_message", side_effect=KeyboardInterrupt):
+        assert operator.ops("redrive", "--yes").code == 130
+    assert [message["body"] for message in operator.queued()] == ["body"]
+
+
+def test_a_refusal_to_move_dead_letters_is_not_taken_for_a_service_that_cannot(operator: Operator) -> None:
+    operator.sqs.send_message(QueueUrl=operator.dead_letters, MessageBody="body")
+    denied = ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, "StartMessageMoveTask")
+    with mock.patch.object(events.sqs(), "start_message_move_task", side_effect=denied):
+        said = operator.ops("redrive", "--yes")
+    assert (said.code, said.err.splitlines()[-1]) == (2, "error: StartMessageMoveTask: AccessDenied: no")
+    assert "SendMessage" not in said.calls
+    assert redrive.UNKNOWN_CALL
+
+
+@pytest.fixture
+def busy(operator: Operator) -> Operator:
+    """An account in which every command has something to do."""
+    operator.put(f"a/{DATE}-unknown.ndjson")
+    operator.settings(EXPECTED_FILE_SIZE_MB="0.1")
+    operator.deliver(operator.upload(KEY, MB))
+    operator.put(KEY)
+    operator.settings(EXPECTED_FILE_SIZE_MB="10")
+    operator.sqs.send_message(QueueUrl=operator.dead_letters, MessageBody="body")
+    operator.deliver(operator.upload(FLUSHED, MB))
+    return operator
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["backfill"], ["flush", DATE], ["redrive"], ["release", KEY]],
+    ids=lambda command: command[0],
+)
+def test_what_changes_something_says_so_and_asks_and_does_nothing_without_an_answer(
+    busy: Operator, command: list[str]
+) -> None:
+    said = busy.ops(*command)
+    assert said.code == 2
+    assert said.err.startswith("error: ")
+    assert said.err.count("\n") == 1
+    assert "add --yes" in said.err
+    assert said.writes == []
+    said = busy.ops(*command, answer="no\n")
+    assert said.code == 1
+    assert said.err.endswith("Go on? [y/N] nothing was done\n")
+    assert said.writes == []
+    said = busy.ops(*command, answer="y\n")
+    assert said.code == 0
+    assert said.writes
+
+
+def test_a_replay_asks_first_too(operator: Operator) -> None:
+    record = operator.a_manifest(FLUSHED, status="failed")
+    assert operator.ops("replay", record["file_path"]).code == 2
+    said = operator.ops("replay", record["file_path"], answer="\n")
+    assert (said.code, said.writes) == (1, [])
+    assert f"Starts the job for {record['file_path']} (failed) as attempt 2." in said.err
