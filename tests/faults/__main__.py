@@ -39,6 +39,8 @@ are the real ones; moto plays the services. Repeat it with `make faults`, which 
 """
 SHOWN_FAILURES = 20
 CHUNK = 8
+LINE_EVERY = 500
+"""Where a progress bar cannot be drawn."""
 # moto keeps something of every account it has played, and a process gets slower as it grows.
 TASKS_PER_PROCESS = 240
 KINDS = [*map(str, Kind), *PAIRS.values(), INTERLEAVED, SCHEDULE, CONTROL]
@@ -82,6 +84,8 @@ def main() -> int:
             for result in pool.imap_unordered(campaign.perform_quietly, tasks, chunksize=CHUNK):
                 results.append(result)
                 progress.advance(bar)
+                if not console.is_terminal and len(results) % LINE_EVERY == 0:
+                    console.print(f"{len(results):,} of {len(tasks):,} after {time.monotonic() - started:.0f} s")
                 if result.violations and sum(bool(known.violations) for known in results) <= SHOWN_FAILURES:
                     progress.console.print(f"[red]{result.story}[/red]", *result.violations, sep="\n    ")
     seconds = time.monotonic() - started
