@@ -205,7 +205,7 @@ def test_everything_is_reached_and_worked_by_the_keyboard(tour: Chrome) -> None:
     assert tour.switch_to.active_element.get_attribute("id") == "pill-1"
     assert texts(tour, "#summary .status") == ["FAILED"]
     tab_to(tour, '[data-state="Source"]')
-    press(tour, Keys.ARROW_DOWN)
+    press(tour, Keys.ARROW_DOWN, Keys.ARROW_RIGHT)
     assert tour.switch_to.active_element.get_attribute("data-state") == "ParseEvent"
     press(tour, Keys.ENTER)
     assert history(tour) == ["ParseEvent"]

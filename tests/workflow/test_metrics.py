@@ -5,13 +5,14 @@ import pytest
 from tests.faults.lab import Lab
 from tests.readme import names, table
 from tests.simulator.telemetry import Metric, captured
-from tests.simulator.world import ENVIRONMENT, World
+from tests.simulator.world import ENVIRONMENT, World, message_of_removal
 from tests.template.monitoring import Look, alarms, looks
 from tests.template.sam import functions, resources
 from tests.workflow.scenarios import (
     LIMIT_30_MB,
     answer_lost,
     busy,
+    deleted_before_it_fills_a_batch,
     deliver,
     lock_held_elsewhere,
     mixed,
@@ -60,6 +61,10 @@ def old_version_comes_late(world: World) -> None:
     world.deliver(older)
 
 
+def unknown_file_without_a_date_is_deleted(world: World) -> None:
+    world.deliver(message_of_removal("unknown.ndjson"))
+
+
 @pytest.fixture(scope="module")
 def written() -> set[Metric]:
     """Whatever is written when everything happens that can."""
@@ -68,7 +73,8 @@ def written() -> set[Metric]:
     found: set[Metric] = set()
     ends = [deliver(3), the_run_ends("FAILED"), the_run_ends("FAILED")]
     well = [deliver(3), the_run_ends("SUCCEEDED")]
-    for acts_of_one_world in (acts, glue, ends, well, [lock_held_elsewhere]):
+    removed = [deleted_before_it_fills_a_batch, unknown_file_without_a_date_is_deleted]
+    for acts_of_one_world in (acts, glue, ends, well, removed, [lock_held_elsewhere]):
         with World(environment=LIMIT_30_MB) as world, captured() as telemetry:
             for act in acts_of_one_world:
                 act(world)
