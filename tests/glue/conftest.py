@@ -40,24 +40,29 @@ def emulator() -> Iterator[Emulator]:
 
 
 @pytest.fixture(scope="session")
-def spark(emulator: Emulator) -> Iterator["SparkSession"]:
-    from pyspark.sql import SparkSession
-
-    # The JVM of Spark and its Python workers inherit the environment.
-    environment = emulator.environment() | {
+def environment(emulator: Emulator) -> dict[str, str]:
+    return emulator.environment() | {
         "PYTHONPATH": str(ROOT),
         "PYSPARK_PYTHON": sys.executable,
         "PYSPARK_SUBMIT_ARGS": SUBMIT_ARGUMENTS,
         "SPARK_LOCAL_IP": "127.0.0.1",
     }
+
+
+@pytest.fixture(scope="session")
+def spark(environment: dict[str, str]) -> Iterator["SparkSession"]:
+    from pyspark.sql import SparkSession
+
+    # The JVM of Spark and its Python workers inherit the environment; tests that this worker runs later must not.
     with mock.patch.dict(os.environ, environment):
         session = SparkSession.builder.getOrCreate()
-        yield session
-        session.stop()
+    yield session
+    session.stop()
 
 
 @pytest.fixture
-def job(emulator: Emulator, spark: "SparkSession", tmp_path: Path) -> Iterator[Job]:
-    yield Job(emulator, spark, tmp_path)
+def job(emulator: Emulator, spark: "SparkSession", environment: dict[str, str], tmp_path: Path) -> Iterator[Job]:
+    with mock.patch.dict(os.environ, environment):
+        yield Job(emulator, spark, tmp_path)
     # Spark leaves sockets to the garbage collector, which warns of them: here, where that is expected.
     gc.collect()

@@ -170,9 +170,8 @@ def committed(emulator: Emulator) -> str:
 
 
 @pytest.mark.parametrize(("run_id", "folders"), [("jr_1", {"parquet", "malformed"}), ("jr_2", set())])
-@pytest.mark.usefixtures("spark")
 def test_the_script_does_the_work_as_the_run_that_the_record_names_and_leaves_as_another(
-    committed: str, tmp_path: Path, run_id: str, folders: set[str]
+    committed: str, environment: dict[str, str], tmp_path: Path, run_id: str, folders: set[str]
 ) -> None:
     arguments = {
         "--JOB_NAME": "manifest-builder-dev",
@@ -186,7 +185,7 @@ def test_the_script_does_the_work_as_the_run_that_the_record_names_and_leaves_as
     run = subprocess.run(
         [sys.executable, ndjson_to_parquet.__file__, *(text for pair in arguments.items() for text in pair)],
         # As on Glue: functions of the script itself, which no worker of Spark can import.
-        env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
+        env={name: value for name, value in (os.environ | environment).items() if name != "PYTHONPATH"},
         capture_output=True,
         text=True,
         check=False,
