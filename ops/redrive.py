@@ -37,11 +37,16 @@ def run(stack: Stack, options: argparse.Namespace, screen: Screen) -> int:
 
 def move(stack: Stack, source_arn: str) -> None:
     try:
-        sqs().start_message_move_task(SourceArn=source_arn)
+        # A destination, because SQS knows no source of what EventBridge put here.
+        sqs().start_message_move_task(SourceArn=source_arn, DestinationArn=queue_arn(stack.input_queue_url))
     except ClientError as error:
         if error.response["Error"]["Code"] not in UNKNOWN_CALL:
             raise
         move_one_by_one(stack)
+
+
+def queue_arn(url: str) -> str:
+    return sqs().get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
 
 
 def move_one_by_one(stack: Stack) -> None:

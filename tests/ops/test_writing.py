@@ -186,7 +186,10 @@ def test_sqs_moves_dead_letters_itself_where_it_can(operator: Operator) -> None:
     operator.sqs.send_message(QueueUrl=operator.dead_letters, MessageBody="body")
     with mock.patch.object(events.sqs(), "start_message_move_task") as start:
         operator.ops("redrive", "--yes")
-    start.assert_called_once_with(SourceArn="arn:aws:sqs:us-east-1:123456789012:input-dlq")
+    start.assert_called_once_with(
+        SourceArn="arn:aws:sqs:us-east-1:123456789012:input-dlq",
+        DestinationArn="arn:aws:sqs:us-east-1:123456789012:input",
+    )
     assert operator.queued() == []
 
 
