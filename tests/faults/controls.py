@@ -34,6 +34,7 @@ from tests.faults.scenarios import (
     ASKED_AT_EVERY_SWEEP,
     DAY,
     MB,
+    REMOVALS,
     SMALLEST,
     Scenario,
     arrive,
@@ -250,6 +251,16 @@ def nothing_is_released_without_a_token() -> AbstractContextManager[Any]:
     return mock.patch.object(
         tracking, "release_lock", lambda date, run_id, token: token is not None and release(date, run_id, token)
     )
+
+
+def removal_only_recorded(after_removal: Callable[..., Any]) -> Callable[..., Any]:
+    def record(date_prefix: str, removal: Any, file_name: str, known: Event | None) -> tuple[str, Event | None]:
+        outcome, row = after_removal(date_prefix, removal, file_name, known)
+        if row and known and known["status"] == "pending":
+            row |= {"status": "pending", "pending_since": known["pending_since"]}
+        return outcome, row
+
+    return record
 
 
 # Schedules
@@ -646,6 +657,18 @@ CONTROLS = [
         Scenario("the ends of two runs were never told", sweep_once, prepare_untold_runs, ASKED_AT_EVERY_SWEEP),
         invariants.the_end_of_every_run_is_recorded,
         double=replaced(find_stalled_dates, "overdue_runs", lambda backlogs, now: []),
+    ),
+    Control(
+        "a pending file that is deleted is pending no more",
+        REMOVALS,
+        invariants.what_was_removed_before_the_cut_is_in_no_manifest,
+        double=replaced(tracking, "_after_removal", removal_only_recorded(tracking._after_removal)),
+    ),
+    Control(
+        "the deletion of a file that nothing is known of leaves a row",
+        REMOVALS,
+        invariants.every_input_is_accounted_for,
+        double=replaced(tracking, "_is_worth_a_row", lambda removal: False),
     ),
     Control(
         "a file is tracked only if it is new",

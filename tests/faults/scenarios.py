@@ -197,4 +197,4 @@ SCENARIOS = [
     Scenario("the ends of two runs were never told", sweep, prepare_untold_runs, ASKED_AT_EVERY_SWEEP),
     Scenario("files are deleted before and after their manifest is cut", remove, prepare_removals),
 ]
-SMALLEST = SCENARIOS[0]
+SMALLEST, REMOVALS = SCENARIOS[0], SCENARIOS[-1]
