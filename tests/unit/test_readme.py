@@ -1,7 +1,9 @@
 """What README.md says of the code is the code's own."""
 
 import re
+import shlex
 
+from ops.cli import COMMANDS, parse
 from tests.readme import README, names, table
 from tests.simulator.template import ROOT, all_states, template
 from tools.diagram import with_picture
@@ -27,6 +29,18 @@ def test_every_alarm_of_the_template_is_explained() -> None:
 
     explained = [f"${{NamePrefix}}-{name}" for row in table("Alarm") for name in names(row[0])]
     assert sorted(explained) == sorted(alarm["AlarmName"]["Fn::Sub"] for alarm in alarms)
+
+    runbook = README.read_text().partition("### Runbook")[2].partition("\n### ")[0]
+    to_do = [f"${{NamePrefix}}-{name}" for name in re.findall(r"^\*\*`([a-z-]+)`\*\*\n1\. ", runbook, re.MULTILINE)]
+    assert to_do == explained
+
+
+def test_every_command_for_operators_that_the_readme_names_is_one() -> None:
+    said = [
+        text.replace("DATE", "2025-12-23") for text in re.findall(r"`make ops ARGS=\"([^\"]+)\"`", README.read_text())
+    ]
+    assert {parse(shlex.split(text)).command for text in said} >= {"status", "redrive", "replay"}
+    assert {names(row[0])[0].split()[0] for row in table("Command")} == set(COMMANDS)
 
 
 def test_every_make_target_that_the_readme_names_exists() -> None:
