@@ -45,6 +45,7 @@ def make(name: str = IMAGE) -> None:
         with tarfile.open(fileobj=file, mode="w", dereference=True) as tar:
             for path in files | shared_libraries(files):
                 tar.add(path)
+        file.flush()
         with docker() as client:
             client.api.import_image(file.name, repository=name, changes=changes)
 
