@@ -1,11 +1,15 @@
 """Runs that fail, on the emulator: started again once, then left to an operator."""
 
 import json
+import os
+import subprocess
+import sys
+from typing import Any
 
 import pytest
 
 from local.deploy import deploy
-from local.emulator import Emulator
+from local.emulator import ROOT, Emulator
 from local.facts import Facts
 from local.files import SAMPLE_PARAMETERS
 from tests.stack.stack import Stack, eventually
@@ -13,6 +17,7 @@ from tests.stack.stack import Stack, eventually
 pytestmark = pytest.mark.xdist_group("outcomes")
 
 FILE = b'{"row": 1}\n' * 4500
+MISSING = (0, 1)
 MENDED, BROKEN = "2025-01-01", "2025-01-02"
 
 
@@ -23,7 +28,7 @@ def test_a_run_that_fails_is_started_again_and_one_that_keeps_failing_waits_for_
             announce(stack, date)
         eventually(stack.facts, lambda facts: states(facts, MENDED) == states(facts, BROKEN) == ["FAILED"])
 
-        put(stack, MENDED, 0)
+        put(stack, MENDED, *MISSING)
         sweep(stack)
         eventually(
             stack.facts,
@@ -41,11 +46,32 @@ def test_a_run_that_fails_is_started_again_and_one_that_keeps_failing_waits_for_
         sweep(stack)
         assert len(stack.facts().runs) == 4
 
+        path = records[BROKEN]["file_path"]["S"]
+        statuses = {status["date"]: status["failed"] for status in ops(stack, "status")["dates"]}
+        assert statuses[MENDED] == []
+        assert [(failed["manifest"], failed["error"][:8]) for failed in statuses[BROKEN]] == [(path, "FAILED: ")]
+        put(stack, BROKEN, *MISSING)
+        assert ops(stack, "replay", path, "--yes")["attempt"] == 3
+        eventually(stack.facts, lambda facts: sorted(states(facts, BROKEN)) == ["FAILED", "FAILED", "SUCCEEDED"])
+        sweep(stack)
+        (status,) = ops(stack, "status", BROKEN)["dates"]
+        assert (status["failed"], status["manifests"]["succeeded"]) == ([], 1)
+        named = next(uri for uri, row in stack.files(BROKEN).items() if row.manifest_path == path)
+        (found,) = ops(stack, "where", named)["found"]
+        assert (found["manifest"]["status"], found["job_run"]["state"]) == ("succeeded", "SUCCEEDED")
+
+
+def ops(stack: Stack, *arguments: str) -> Any:
+    """What an operator's command answers, given as in a shell."""
+    command = [sys.executable, "-m", "ops", *arguments, "--json", "--stack", stack.deployment.stack_name]
+    environment = {**os.environ, **stack.emulator.environment(), "PYTHONPATH": str(ROOT)}
+    return json.loads(subprocess.run(command, env=environment, capture_output=True, check=True, cwd=ROOT).stdout)
+
 
 def announce(stack: Stack, date: str) -> None:
-    """One message tells of nine files, the first of which does not exist: a run that reads it fails."""
+    """One message tells of nine files, two of which do not exist: a run that reads one fails. A manifest has eight."""
     events = [json.loads(stack.event(key(date, number), len(FILE))) for number in range(9)]
-    put(stack, date, *range(1, 9))
+    put(stack, date, *set(range(9)).difference(MISSING))
     records = [record for event in events for record in event["Records"]]
     stack.emulator.sqs.send_message(
         QueueUrl=stack.deployment.input_queue_url, MessageBody=json.dumps({"Records": records})
