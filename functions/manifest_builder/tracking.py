@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any, Literal
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.exceptions import ClientError
 
-from manifest_builder import aws, clock, files, manifests
+from manifest_builder import aws, clock, files, inputs, manifests
 from manifest_builder.batching import PendingFile
 from manifest_builder.errors import LockLost, RowContended
 from manifest_builder.files import NULL_VERSION, FileName, FileVersion, Location, Removal
+from manifest_builder.inputs import ObjectVersion
 from manifest_builder.manifests import ManifestRecord, StartedManifest
 from manifest_builder.settings import MB, settings
 
@@ -182,10 +183,13 @@ def _relation_of_removal(removal: Removal, row: Row) -> Literal["duplicate", "su
         if not names_this:
             return "superseded"
         return "duplicate" if "deleted_at" in row else None
-    # A row without a sequencer was there before events told of its file.
-    if not sequencer or files.is_newer(removal.sequencer, than=sequencer):
-        return None
-    return "superseded" if files.is_newer(sequencer, than=removal.sequencer) else "duplicate"
+    if sequencer:
+        if files.is_newer(removal.sequencer, than=sequencer):
+            return None
+        return "superseded" if files.is_newer(sequencer, than=removal.sequencer) else "duplicate"
+    # The row is of a version that S3 did not announce, or not yet: this may be the removal of the one before.
+    is_there = inputs.is_current(removal, ObjectVersion(row.get("version_id"), row.get("etag", "")))
+    return "superseded" if is_there else None
 
 
 def _put_row(row: Row, known: Row | None) -> Row | None:
@@ -228,19 +232,32 @@ def _still_as(known: Row | None) -> tuple[str, dict[str, str], dict[str, "Attrib
 
 
 def _relation(file: FileVersion, row: Row) -> Literal["duplicate", "superseded"] | None:
-    """How an arriving version stands to the row of its path; None: it is newer."""
-    version_id, sequencer = row.get("version_id"), row.get("sequencer")
-    is_same = bool(file.version_id) and file.version_id == version_id
-    # The sequencer of a deleted row is that of its removal, which this very version may have come after.
-    if is_same and not (row["status"] == "deleted" and file.sequencer and sequencer):
-        return "duplicate"
+    """How an arriving version stands to the row of its path; None: it is newer.
+
+    Where a sequencer is missing on either side, as in events that S3 did not send, S3 is asked which version is the
+    later one: the current one.
+    """
+    is_same, sequencer = _is_version_of(file, row), row.get("sequencer")
+    if is_same and row["status"] != "deleted":
+        return None if row.get("released") else "duplicate"
     if file.sequencer and sequencer:
+        # The sequencer of a deleted row is that of its removal, which this very version may have come after.
         if files.is_newer(file.sequencer, than=sequencer):
             return None
         return "superseded" if files.is_newer(sequencer, than=file.sequencer) else "duplicate"
-    unversioned = not file.version_id and not version_id
-    same_content = bool(file.etag) and file.etag == row.get("etag") and file.size_bytes == row["file_size_bytes"]
-    return "duplicate" if unversioned and same_content else None
+    if inputs.is_current(file, ObjectVersion(file.version_id, file.etag)):
+        return None
+    return "duplicate" if is_same else "superseded"
+
+
+def _is_version_of(file: FileVersion, row: Row) -> bool:
+    """Whether the row is of this very version. Without versions, content tells them apart where sequencers do not."""
+    version_id, sequencer = row.get("version_id"), row.get("sequencer")
+    if file.version_id or version_id:
+        return file.version_id == version_id
+    if file.sequencer and sequencer:
+        return not (files.is_newer(file.sequencer, sequencer) or files.is_newer(sequencer, file.sequencer))
+    return bool(file.etag) and file.etag == row.get("etag") and file.size_bytes == row["file_size_bytes"]
 
 
 def _candidate_names(file: FileName) -> list[str]:
@@ -450,24 +467,21 @@ def scan_rows(file_path: str) -> Iterator[dict[str, Any]]:
             yield _from_item(item)
 
 
-def forget_version(row: dict[str, Any]) -> bool:
-    """Let the next event of a quarantined file count as a newer version; False where the row has changed meanwhile.
+def release_version(row: dict[str, Any]) -> bool:
+    """Let the next event of this very version, which is quarantined, count as new. False where the row has changed.
 
     The row stays quarantined until that event comes: nothing is lost where it does not.
     """
-    was_quarantined = "#status = :quarantined"
-    is_same_version = "etag = :etag AND " + (
-        "version_id = :version_id" if "version_id" in row else "attribute_not_exists(version_id)"
-    )
+    is_same_version = "version_id = :version_id" if "version_id" in row else "attribute_not_exists(version_id)"
     return _update(
         _key(row["date_prefix"], row["file_name"]),
-        "SET etag = :none, updated_at = :now REMOVE version_id",
-        f"{was_quarantined} AND {is_same_version}",
+        "SET released = :true, updated_at = :now",
+        f"#status = :quarantined AND etag = :etag AND {is_same_version}",
         {
             ":quarantined": "quarantined",
             ":etag": row["etag"],
             ":version_id": row.get("version_id"),
-            ":none": "",
+            ":true": True,
             ":now": clock.to_text(clock.now()),
         },
         names={"#status": "status"},

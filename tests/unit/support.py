@@ -11,8 +11,9 @@ from unittest import mock
 import boto3
 from botocore.exceptions import ClientError, ReadTimeoutError
 
-from manifest_builder import aws, clock, tracking
+from manifest_builder import aws, clock, inputs, tracking
 from manifest_builder.files import FileVersion
+from manifest_builder.inputs import ObjectVersion
 from manifest_builder.manifests import ManifestRecord
 from tests.simulator.template import table_schema
 from tests.simulator.world import (
@@ -72,6 +73,12 @@ class Account(World):
     def record(self) -> dict[str, Any]:
         (record,) = self.manifest_records()
         return record
+
+
+def is_current(file: FileVersion | None) -> "mock._patch[mock.Mock]":
+    """The bucket has this version of a file, or none."""
+    version = ObjectVersion(file.version_id, file.etag) if file else None
+    return mock.patch.object(inputs, "current_version", mock.Mock(return_value=version))
 
 
 def a_file(key: str = f"in/{DATE}-a.ndjson", size_bytes: int = MB, **changes: Any) -> FileVersion:

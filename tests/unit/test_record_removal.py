@@ -9,7 +9,7 @@ from manifest_builder import aws, tracking
 from manifest_builder.errors import RowContended
 from manifest_builder.files import FileVersion, Removal
 from tests.simulator.world import INPUT_BUCKET
-from tests.unit.support import DATE, Account, a_file, answer_lost, intercepted
+from tests.unit.support import DATE, Account, a_file, answer_lost, intercepted, is_current
 from tests.unit.test_tracking_files import NEW, NEWER, OLD, OLDER, mark, outcome_of
 
 KEY = a_file().key
@@ -168,14 +168,24 @@ def test_a_creation_after_the_removal_is_pending_and_no_longer_deleted(account: 
     assert "deleted_at" not in row
 
 
-def test_a_version_without_a_sequencer_is_pending_again_once_its_own_event_says_that_it_came_after_the_removal(
-    account: Account,
+@pytest.mark.parametrize("deleted_last", [False, True])
+def test_whether_a_removal_came_before_a_version_that_has_no_sequencer_is_asked_of_s3(
+    account: Account, deleted_last: bool
 ) -> None:
-    """It was sent to the queue by hand, and the removal of the version before it was still under way."""
-    outcome_of(a_file(sequencer=None, version_id="v2"))
-    assert remove(a_removal()) == "deleted"
+    version = a_file(sequencer=None, version_id="v2")
+    outcome_of(version)
+    with is_current(None if deleted_last else version) as asked:
+        assert remove(a_removal()) == ("deleted" if deleted_last else "superseded")
+    assert asked.call_count == 1
 
-    assert outcome_of(a_file(sequencer=NEWER, version_id="v2")) == "tracked"
+
+@pytest.mark.parametrize("is_back", [False, True])
+def test_a_deleted_version_that_is_sent_by_hand_is_pending_again_if_s3_has_it(account: Account, is_back: bool) -> None:
+    outcome_of(a_file(sequencer=OLD, version_id="v2"))
+    remove(a_removal())
+    again = a_file(sequencer=None, version_id="v2")
+    with is_current(again if is_back else None):
+        assert outcome_of(again) == ("tracked" if is_back else "duplicate")
 
 
 @pytest.mark.parametrize(("known", "outcome"), [({"sequencer": None}, "deleted"), ({"sequencer": OLD}, "superseded")])
@@ -215,7 +225,9 @@ def test_the_end_of_a_version_that_is_yet_to_be_told_of_leaves_room_for_others(a
     assert [remove(a_removal(version_id="v2")) for _ in range(2)] == ["deleted", "duplicate"]
 
     assert outcome_of(a_file(sequencer=OLD, version_id="v2")) == "duplicate"
-    assert outcome_of(a_file(sequencer=OLDER, version_id="v1")) == "tracked"
+    older = a_file(sequencer=OLDER, version_id="v1")
+    with is_current(older):
+        assert outcome_of(older) == "tracked"
 
 
 # Races

@@ -13,7 +13,7 @@ from manifest_builder import aws, files, tracking
 from manifest_builder.errors import RowContended
 from manifest_builder.files import FileVersion, disambiguated_name
 from tests.simulator.world import TRACKING_TABLE
-from tests.unit.support import DATE, MB, NOON, Account, a_file, answer_lost, aws_error, failing, intercepted
+from tests.unit.support import DATE, MB, NOON, Account, a_file, answer_lost, aws_error, failing, intercepted, is_current
 
 OLDER, OLD, NEW, NEWER = "0055AED6D0", "0055AED6DC", "0055AED6DD", "0055AED7"
 
@@ -209,24 +209,31 @@ def test_whatever_the_order_of_delivery_the_newest_version_stays(account: Accoun
         ({"sequencer": None}, {"sequencer": None}, "duplicate"),
         ({"sequencer": None}, {"sequencer": NEW}, "duplicate"),
         ({"sequencer": NEW}, {"sequencer": None}, "duplicate"),
-        ({"sequencer": None}, {"sequencer": None, "etag": "other"}, "tracked"),
-        ({"sequencer": None}, {"sequencer": None, "size_bytes": 7}, "tracked"),
+        ({"sequencer": None}, {"sequencer": None, "etag": "other"}, "asks S3"),
+        ({"sequencer": None}, {"sequencer": NEW, "etag": "other"}, "asks S3"),
+        ({"sequencer": NEW}, {"sequencer": None, "etag": "other"}, "asks S3"),
         # Versioned: the version tells.
         ({"sequencer": None, "version_id": "v1"}, {"sequencer": None, "version_id": "v1"}, "duplicate"),
         ({"sequencer": None, "version_id": "v1"}, {"sequencer": NEW, "version_id": "v1"}, "duplicate"),
-        ({"sequencer": None, "version_id": "v1"}, {"sequencer": None, "version_id": "v2"}, "tracked"),
-        ({"sequencer": None, "version_id": "v1"}, {"sequencer": None}, "tracked"),
-        ({"sequencer": None}, {"sequencer": None, "version_id": "v1"}, "tracked"),
+        ({"sequencer": None, "version_id": "v1"}, {"sequencer": None, "version_id": "v2"}, "asks S3"),
+        ({"sequencer": None, "version_id": "v1"}, {"sequencer": NEW, "version_id": "v2"}, "asks S3"),
+        ({"sequencer": NEW, "version_id": "v1"}, {"sequencer": None, "version_id": "v2"}, "asks S3"),
+        ({"sequencer": None, "version_id": "v1"}, {"sequencer": None}, "asks S3"),
+        ({"sequencer": None}, {"sequencer": None, "version_id": "v1"}, "asks S3"),
         ({"version_id": "v1", "sequencer": OLD}, {"version_id": "v1", "sequencer": NEW}, "duplicate"),
         ({"version_id": "v1", "sequencer": OLD}, {"version_id": "v2", "sequencer": NEW}, "tracked"),
         ({"version_id": "v2", "sequencer": NEW}, {"version_id": "v1", "sequencer": OLD}, "superseded"),
     ],
 )
+@pytest.mark.parametrize("current", ["known", "arriving", None])
 def test_versions_and_missing_sequencers(
-    account: Account, known: dict[str, Any], arriving: dict[str, Any], outcome: str
+    account: Account, known: dict[str, Any], arriving: dict[str, Any], outcome: str, current: str | None
 ) -> None:
     assert outcome_of(a_file(**known)) == "tracked"
-    assert outcome_of(a_file(**arriving)) == outcome
+    expected = {"asks S3": "tracked" if current == "arriving" else "superseded"}.get(outcome, outcome)
+    with is_current({"known": a_file(**known), "arriving": a_file(**arriving), None: None}[current]) as asked:
+        assert outcome_of(a_file(**arriving)) == expected
+    assert asked.call_count == (outcome == "asks S3")
 
 
 def test_a_manifested_file_that_is_uploaded_again_is_pending_again(account: Account) -> None:
@@ -362,10 +369,12 @@ def test_a_row_that_was_marked_and_came_back_looking_the_same_keeps_its_cut(acco
     def marked_and_back(proceed: Any, number: int, arguments: Any) -> Any:
         if number == 2:  # its condition is being checked against the row of `a`
             mark(account, a, cut)
-            assert [outcome_of(b), outcome_of(a)] == ["tracked", "tracked"]
+            for version in (b, a):
+                with is_current(version):
+                    assert outcome_of(version) == "tracked"
         return proceed()
 
-    with intercepted(aws.dynamodb(), "put_item", marked_and_back):
+    with is_current(c), intercepted(aws.dynamodb(), "put_item", marked_and_back):
         assert outcome_of(c) == "tracked"
     row = account.row(c)
     assert (row["etag"], row["cut"]) == ("c", cut)
@@ -447,5 +456,6 @@ def test_pending_files_are_read_consistently_and_page_by_page(account: Account) 
 
 def test_versions_of_one_size_with_nothing_to_tell_them_apart_are_not_taken_for_duplicates(account: Account) -> None:
     """No sequencer, no version, no etag: Powertools gives '' for a missing etag, and '' == '' with equal sizes."""
-    tracking.track_file(DATE, a_file(etag="", sequencer=None))
-    assert tracking.track_file(DATE, a_file(etag="", sequencer=None)).outcome == "tracked"
+    with is_current(a_file()):
+        tracking.track_file(DATE, a_file(etag="", sequencer=None))
+        assert tracking.track_file(DATE, a_file(etag="", sequencer=None)).outcome == "tracked"

@@ -1,0 +1,83 @@
+"""Events that S3 did not send, among those that it did: late, twice, in any order."""
+
+import itertools
+from dataclasses import replace
+
+import pytest
+
+from manifest_builder import inputs, tracking
+from manifest_builder.files import FileVersion, Removal
+from manifest_builder.inputs import ObjectVersion, current_version
+from tests.simulator.world import INPUT_BUCKET
+from tests.unit.support import DATE, Account, a_file
+
+KEY = a_file().key
+
+
+@pytest.fixture(params=[True, False], ids=["versioned", "unversioned"])
+def versioned(request: pytest.FixtureRequest, account: Account) -> bool:
+    if request.param:
+        account.s3.put_bucket_versioning(Bucket=INPUT_BUCKET, VersioningConfiguration={"Status": "Enabled"})
+    return bool(request.param)
+
+
+def put(account: Account, number: int, key: str = KEY) -> FileVersion:
+    """A version of the file, as S3 tells of it: the higher the number, the later."""
+    put = account.s3.put_object(Bucket=INPUT_BUCKET, Key=key, Body=b"x" * number)
+    etag, version_id = put["ETag"].strip('"'), put.get("VersionId")
+    return a_file(key, number, etag=etag, version_id=version_id, sequencer=f"{number:02}")
+
+
+def test_the_current_version_is_the_latest_of_this_very_key(account: Account, versioned: bool) -> None:
+    put(account, 1)
+    for other in (KEY + "0", KEY + "/x", KEY[:-1]):
+        put(account, 3, other)
+    latest = put(account, 2)
+    assert current_version(latest) == ObjectVersion(latest.version_id, latest.etag)
+    assert (latest.version_id is not None) == versioned
+
+    account.s3.delete_object(Bucket=INPUT_BUCKET, Key=KEY)
+    assert current_version(latest) is None
+
+
+@pytest.mark.parametrize("key", ["a b+é%20'&<>.ndjson", "x" * 1024])
+def test_a_key_may_be_any(account: Account, key: str) -> None:
+    file = put(account, 1, key)
+    assert current_version(file) == ObjectVersion(None, file.etag)
+
+
+@pytest.mark.usefixtures("versioned")
+def test_whatever_the_order_of_events_a_backfilled_version_counts_once_and_nothing_older_does(account: Account) -> None:
+    """v1, its deletion, then v2; v2 is sent by an operator as well, without a sequencer."""
+    for case, order in enumerate(itertools.permutations(range(4))):
+        key = f"{case}/{DATE}-file.ndjson"
+        first = put(account, 1, key)
+        account.s3.delete_object(Bucket=INPUT_BUCKET, Key=key)
+        removal = Removal("message-1", INPUT_BUCKET, key, None, "02")
+        second = put(account, 3, key)
+        events = [first, removal, second, replace(second, sequencer=None)]
+        outcomes = [deliver(events[number]) for number in order]
+
+        row = account.row(second)
+        assert (row["status"], row["etag"]) == ("pending", second.etag), order
+        assert [outcomes[order.index(number)] for number in (2, 3)].count("tracked") == 1, order
+
+
+@pytest.mark.usefixtures("versioned")
+def test_an_operators_event_of_an_older_version_changes_nothing(account: Account) -> None:
+    first, second = put(account, 1), put(account, 2)
+    deliver(second)
+    assert deliver(replace(first, sequencer=None)) == "superseded"
+
+
+def test_s3_is_asked_only_where_events_leave_it_open(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inputs, "current_version", lambda file: pytest.fail("asked"))
+    first, second = put(account, 1), put(account, 2)
+    events = [second, first, replace(second, sequencer=None), second, Removal("m", INPUT_BUCKET, KEY, None, "03")]
+    assert [deliver(event) for event in events] == ["tracked", "superseded", "duplicate", "duplicate", "deleted"]
+
+
+def deliver(event: FileVersion | Removal) -> str:
+    if isinstance(event, Removal):
+        return tracking.record_removal(DATE, event).outcome
+    return tracking.track_file(DATE, event).outcome
