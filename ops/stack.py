@@ -12,6 +12,8 @@ from local.errors import UsageError
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient
 
+DEFAULT_STACK = "manifest-builder-dev"
+STACK_VARIABLE = "MANIFEST_BUILDER_STACK"
 # The function whose settings decide what becomes of a file; all functions share them.
 SETTINGS_OF = "ValidateFileFunction"
 
@@ -24,6 +26,11 @@ class Stack:
     input_queue_url: str
     dead_letter_queue_url: str
     state_machine_arn: str
+
+
+def default_name() -> str:
+    """The stack where none is named."""
+    return os.environ.get(STACK_VARIABLE) or DEFAULT_STACK
 
 
 def find_stack(name: str) -> Stack:

@@ -26,7 +26,7 @@ from tests.simulator.world import (
 
 MB = 1024**2
 DATE = "2025-12-23"
-READS = ("Describe", "Get", "Head", "List", "Query", "Scan")
+READS = ("BatchGet", "Describe", "Get", "Head", "List", "Query", "Scan")
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from botocore.client import BaseClient
 from botocore.exceptions import ClientError, EndpointConnectionError
 
 from ops import cli
-from ops.stack import find_stack
+from ops.stack import STACK_VARIABLE, find_stack
 
 OUTPUTS = {
     "InputBucketName": "in",
@@ -66,9 +66,9 @@ def test_the_stack_is_found_by_its_outputs_and_its_settings_become_ours() -> Non
 
 
 def test_the_stack_is_named_by_the_flag_or_else_by_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(cli.STACK_VARIABLE, raising=False)
+    monkeypatch.delenv(STACK_VARIABLE, raising=False)
     assert cli.parse(["status"]).stack == "manifest-builder-dev"
-    monkeypatch.setenv(cli.STACK_VARIABLE, "of-the-shell")
+    monkeypatch.setenv(STACK_VARIABLE, "of-the-shell")
     assert cli.parse(["status"]).stack == "of-the-shell"
     assert cli.parse(["status", "--stack", "of-the-flag"]).stack == "of-the-flag"
 
