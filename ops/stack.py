@@ -70,8 +70,11 @@ def _outputs(cloudformation: "CloudFormationClient", name: str, region: str) -> 
 
 def _environment(cloudformation: "CloudFormationClient", name: str) -> dict[str, str]:
     resource = cloudformation.describe_stack_resource(StackName=name, LogicalResourceId=SETTINGS_OF)
-    function: Any = boto3.client("lambda").get_function_configuration(
-        FunctionName=resource["StackResourceDetail"]["PhysicalResourceId"]
-    )
-    variables: dict[str, str] = function["Environment"]["Variables"]
+    function = resource["StackResourceDetail"]["PhysicalResourceId"]
+    configuration: Any = boto3.client("lambda").get_function_configuration(FunctionName=function)
+    environment = configuration.get("Environment", {})
+    if error := environment.get("Error"):
+        said = " ".join(f"{error.get('ErrorCode')}: {error.get('Message')}".split())
+        raise UsageError(f"the settings of {function} cannot be read: {said}: do you have kms:Decrypt for its key?")
+    variables: dict[str, str] = environment.get("Variables", {})
     return variables

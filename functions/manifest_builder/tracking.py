@@ -449,7 +449,7 @@ def _batch_get(keys: Collection[tuple[str, str]]) -> dict[tuple[str, str], Row]:
     left = [_key(*key) for key in keys]
     delay = 0.05
     while left:
-        request: dict[str, Any] = {
+        request: Any = {
             "Keys": left[:MAX_BATCH_GET],
             "ConsistentRead": True,
             "ProjectionExpression": "date_prefix, file_name, file_path, file_size_bytes, etag, version_id, #status",
