@@ -18,6 +18,7 @@ from rich.table import Table
 from local.report import duration, plural, size
 from manifest_builder import aws, clock, manifests, tracking
 from manifest_builder.settings import settings
+from ops import shell
 from ops.keys import calendar_date
 from ops.screen import Screen
 from ops.stack import Stack
@@ -69,7 +70,8 @@ def run(stack: Stack, options: argparse.Namespace, screen: Screen) -> int:
         for failed in status.failed:
             screen.say(f"[red]failed[/]  {escape(failed.manifest)}")
             screen.say(f"        run {failed.run_id}, attempt {failed.attempt}: {escape(failed.error or 'no message')}")
-            screen.say(f'        once the cause is mended: python -m ops replay "{escape(failed.manifest)}"')
+            replay = shell.command(stack, "replay", failed.manifest)
+            screen.say(f"        once the cause is mended: {escape(replay)}")
     return 0
 
 

@@ -14,6 +14,7 @@ from local.report import size
 from manifest_builder import aws, tracking
 from manifest_builder.files import FileVersion, date_in_key
 from manifest_builder.settings import settings
+from ops import shell
 from ops.keys import calendar_date, named_file, named_manifest
 from ops.screen import Screen
 from ops.stack import Stack
@@ -44,7 +45,7 @@ def run(stack: Stack, options: argparse.Namespace, screen: Screen) -> int:
     screen.answer({"stack": stack.name, "file": file.file_path, "in_bucket": exists, "found": answers})
     if not rows:
         screen.say(f"unknown: the table has no row of {escape(file.file_path)}")
-        screen.say(_remedy(file, exists))
+        screen.say(escape(_remedy(stack, file, exists)))
         return UNKNOWN
     for answer in answers:
         _show(answer, screen)
@@ -118,12 +119,12 @@ def _manifest(record: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _remedy(file: FileVersion, exists: bool | None) -> str:
+def _remedy(stack: Stack, file: FileVersion, exists: bool | None) -> str:
     if not exists:
         return "nor is there such an object in the bucket"
     return (
         "the object is in the bucket: its event is on the way, waits in the dead-letter queue, or was never sent. "
-        f'To send it: python -m ops backfill "{escape(file.key)}"'
+        f"To send it: {shell.command(stack, 'backfill', shell.spelled(stack, file.key))}"
     )
 
 

@@ -36,7 +36,7 @@ def test_status_counts_manifests_and_says_why_one_failed_and_what_to_do(operator
     }
     text = operator.ops("status", DATE).out
     assert "no such column" in text
-    assert f'python -m ops replay "{record["file_path"]}"' in text
+    assert f"python -m ops replay {record['file_path']} --stack the-stack\n" in text
 
 
 def test_status_without_a_date_shows_what_is_unfinished_or_failed_and_nothing_else(operator: Operator) -> None:
@@ -98,7 +98,7 @@ def test_an_unknown_file_that_is_in_the_bucket_can_be_backfilled_and_one_that_is
     said = operator.ops("where", f"a/{DATE}-1.ndjson")
     assert said.code == 1
     assert said.out.startswith("unknown: ")
-    assert f'python -m ops backfill "a/{DATE}-1.ndjson"' in said.out
+    assert f"python -m ops backfill a/{DATE}-1.ndjson --stack the-stack\n" in said.out
     assert operator.ops("where", f"a/{DATE}-1.ndjson", "--json").document["in_bucket"] is True
     said = operator.ops("where", f"a/{DATE}-2.ndjson")
     assert said.code == 1
