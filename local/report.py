@@ -31,9 +31,16 @@ GB = 1024**3
 STATUS_STYLE = {"manifested": "green", "pending": "yellow", "quarantined": "red", "deleted": "dim"}
 
 
-def make_console() -> Console:
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=WIDTH_OF_A_PIPE)
+def make_console(kind: type[Console] = Console) -> Console:
+    console = kind(highlight=False, emoji=False)
+    return console if console.is_terminal else kind(highlight=False, emoji=False, width=WIDTH_OF_A_PIPE)
+
+
+def printable(text: str) -> str:
+    """The text with what is no letter, sign or space as an escape: a key may hold what a terminal obeys."""
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
 
 
 class Steps:
@@ -103,7 +110,7 @@ def print_tables(
     console.print()
     console.print(pending_table(facts, max_batch_bytes, flush_after_minutes))
     for body in facts.dead_letters:
-        console.print(f"\n[bold]Dead-letter queue[/]  {escape(body[:100])}")
+        console.print(f"\n[bold]Dead-letter queue[/]  {escape(printable(body[:100]))}")
 
 
 def files_table(facts: Facts, notes: dict[str, str]) -> Table:
@@ -122,14 +129,19 @@ def files_table(facts: Facts, notes: dict[str, str]) -> Table:
         table.caption = f"{len(everything) - MAX_ROWS} more files are not shown: the tracking table has them (KEEP=1)"
     for date, rows in groupby(sorted(shown, key=lambda row: row.date), key=lambda row: row.date):
         for number, row in enumerate(rows):
-            key = Text(_key(row.uri))
+            key = Text(printable(_key(row.uri)))
             if note := notes.get(_key(row.uri)):
                 key.append(f"\n  {note}", style="dim italic")
             table.add_row(date if number == 0 else "", key, size(row.size_bytes), _fate(row, names_of, versions))
         table.add_section()
     known = {row.uri for row in facts.files}
     for upload in {upload.uri: upload for upload in facts.uploads if upload.uri not in known}.values():
-        table.add_row("?", _key(upload.uri), size(upload.size_bytes), Text("unknown to the workflow", style="bold red"))
+        table.add_row(
+            "?",
+            Text(printable(_key(upload.uri))),
+            size(upload.size_bytes),
+            Text("unknown to the workflow", style="bold red"),
+        )
     counts = Counter(row.status for row in facts.files)
     table.title = (
         f"Files: {len(facts.files)}  ({', '.join(f'{count} {status}' for status, count in counts.most_common())})"
@@ -230,7 +242,7 @@ def print_verdict(console: Console, facts: Facts, checks: list[Check], seconds: 
     for check in checks:
         console.print(f"{'[green]✓[/]' if check.holds else '[red]✗[/]'} {check.clause}")
         for problem in check.problems:
-            console.print(f"    [red]{escape(problem)}[/]", soft_wrap=True)
+            console.print(f"    [red]{escape(printable(problem))}[/]", soft_wrap=True)
     files, versions = len({upload.uri for upload in facts.uploads}), len(facts.uploads)
     summary = (
         f"{plural(files, 'file')} in {plural(versions, 'version')}, {plural(len(facts.manifests), 'manifest')}, "

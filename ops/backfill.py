@@ -2,25 +2,29 @@
 
 Lists the input bucket and sends an S3 event for the latest version of each such file. Doing it again sends what is
 still unknown; an event that comes twice changes nothing. After Ctrl-C it says where to go on.
+
+With RetentionDays, a file older than that may have been forgotten after it was in a manifest: it is counted, and sent
+with --forgotten alone.
 """
 
 import argparse
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import boto3
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from local.feed import object_created
 from local.report import plural, size
-from manifest_builder import tracking
+from manifest_builder import clock, tracking
 from manifest_builder.files import FileVersion, date_in_key
-from ops import events
+from manifest_builder.settings import settings
+from ops import events, shell
+from ops.keys import named_key
 from ops.screen import Screen
 from ops.stack import Stack
 
@@ -32,10 +36,10 @@ EXAMPLES = (
     "backfill orders/2025-12- --yes",
     "backfill orders/ --start-after orders/2025-12-23/orders-0417.ndjson",
 )
-# Keys of one date follow each other, or come back folder by folder.
-DATES_IN_MEMORY = 100
+NOTHING_LISTED = 1
 
-Rows = dict[str, list[dict[str, Any]]]
+Rows = Mapping[tuple[str, str], dict[str, Any]]
+"""By date and path."""
 
 
 @dataclass(slots=True)
@@ -43,7 +47,10 @@ class Tally:
     listed: int = 0
     known: int = 0
     unknown: int = 0
+    """Sent, or to be sent."""
     unknown_bytes: int = 0
+    forgotten: int = 0
+    """Unknown too, but so old that the table may have forgotten them: not sent."""
     last_key: str | None = None
     """Everything up to here is known or sent."""
 
@@ -67,31 +74,44 @@ class Listed:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("prefix", nargs="?", default="", metavar="PREFIX", help="only keys that start with this")
+    parser.add_argument(
+        "prefix", nargs="?", default="", metavar="PREFIX", help="only keys that start with this, or its URI"
+    )
     parser.add_argument("--start-after", default="", metavar="KEY", help="go on after this key")
+    parser.add_argument(
+        "--forgotten",
+        action="store_true",
+        help="send files older than RetentionDays too: those read once are read again",
+    )
     parser.add_argument("--dry-run", action="store_true", help="count what is unknown, and send nothing")
     parser.add_argument("--yes", action="store_true", help="do not ask")
 
 
 def run(stack: Stack, options: argparse.Namespace, screen: Screen) -> int:
-    source = f"s3://{stack.input_bucket}/{options.prefix}"
+    prefix = named_key(options.prefix, stack.input_bucket)
+    start_after = named_key(options.start_after, stack.input_bucket)
     if not options.dry_run and not screen.confirm(
-        f"Sends an S3 event to {stack.input_queue_url} for each file of {source}* that the table does not know"
+        f"Sends an S3 event to {stack.input_queue_url} for each file of s3://{stack.input_bucket}/{prefix}* that the "
+        "table does not know"
     ):
         return 1
-    tally = Tally(last_key=options.start_after or None)
-    known_rows = lru_cache(maxsize=DATES_IN_MEMORY)(read_rows)
-    is_complete = False
+    tally = Tally()
     try:
         with progress_bar() as bar:
             task = bar.add_task("", total=None)
-            for page in pages(stack.input_bucket, options.prefix, options.start_after):
-                take(stack, page, known_rows, tally, dry_run=options.dry_run)
+            for page in pages(stack.input_bucket, prefix, start_after):
+                take(stack, page, tally, dry_run=options.dry_run, with_forgotten=options.forgotten)
                 bar.update(task, description=str(tally))
-        is_complete = True
-    finally:
-        _finish(stack, options, screen, tally, is_complete=is_complete)
-    return 0
+    except BaseException as error:
+        if tally.last_key:
+            _report(stack, options, screen, prefix, tally, is_complete=False)
+            stopped = f"stopped; to go on: {_go_on(stack, options, prefix, tally.last_key)}"
+            if isinstance(error, KeyboardInterrupt):
+                raise KeyboardInterrupt(stopped) from None
+            screen.warn(stopped)
+        raise
+    _report(stack, options, screen, prefix, tally, is_complete=True)
+    return 0 if tally.listed else NOTHING_LISTED
 
 
 def progress_bar() -> Progress:
@@ -113,10 +133,10 @@ def pages(bucket: str, prefix: str, start_after: str) -> "Iterator[ListObjectVer
 def take(
     stack: Stack,
     page: "ListObjectVersionsOutputTypeDef",
-    known_rows: Callable[[str], Rows],
     tally: Tally,
     *,
     dry_run: bool,
+    with_forgotten: bool,
 ) -> None:
     """Send what the table does not know of a page of the list."""
     latest = [
@@ -124,28 +144,30 @@ def take(
         for version in page.get("Versions", [])
         if version["IsLatest"] and (listed := _listed(stack.input_bucket, version))
     ]
-    unknown = [listed for listed in latest if not is_known(listed, known_rows)]
+    rows = tracking.read_rows((date_prefix, listed.file) for listed in latest for date_prefix in listed.dates)
+    unknown = [listed for listed in latest if not is_known(listed, rows)]
+    to_send = unknown if with_forgotten else [listed for listed in unknown if not may_be_forgotten(listed)]
     if not dry_run:
-        events.send(stack.input_queue_url, [record(listed, stack.region) for listed in unknown])
+        events.send(stack.input_queue_url, [record(listed, stack.region) for listed in to_send])
     tally.listed += len(latest)
     tally.known += len(latest) - len(unknown)
-    tally.unknown += len(unknown)
-    tally.unknown_bytes += sum(listed.file.size_bytes for listed in unknown)
+    tally.unknown += len(to_send)
+    tally.unknown_bytes += sum(listed.file.size_bytes for listed in to_send)
+    tally.forgotten += len(unknown) - len(to_send)
     if latest:
         tally.last_key = latest[-1].file.key
 
 
-def is_known(listed: Listed, known_rows: Callable[[str], Rows]) -> bool:
-    rows = [row for date_prefix in listed.dates for row in known_rows(date_prefix).get(listed.file.file_path, [])]
-    return any(tracking.is_version_of(listed.file, row) for row in rows)
+def is_known(listed: Listed, rows: Rows) -> bool:
+    """Whether the table has this very version. One that it holds for deleted is there again: the list says so."""
+    of_file = [rows.get((date_prefix, listed.file.file_path)) for date_prefix in listed.dates]
+    return any(row and row["status"] != "deleted" and tracking.is_version_of(listed.file, row) for row in of_file)
 
 
-def read_rows(date_prefix: str) -> Rows:
-    """The rows of a date by path."""
-    rows: Rows = {}
-    for row in tracking.known_versions(date_prefix):
-        rows.setdefault(row["file_path"], []).append(row)
-    return rows
+def may_be_forgotten(listed: Listed) -> bool:
+    """A row lives RetentionDays from the end of its work, which is never before the file was written."""
+    days = settings().retention_days
+    return days > 0 and listed.at < clock.now() - timedelta(days=days)
 
 
 def record(listed: Listed, region: str) -> dict[str, Any]:
@@ -177,25 +199,42 @@ def _listed(bucket: str, version: Any) -> Listed | None:
     return Listed(file, version["LastModified"])
 
 
-def _finish(stack: Stack, options: argparse.Namespace, screen: Screen, tally: Tally, *, is_complete: bool) -> None:
+def _go_on(stack: Stack, options: argparse.Namespace, prefix: str, last_key: str) -> str:
+    words = [shell.spelled(stack, prefix)] if prefix else []
+    flags = [flag for flag, given in (("--forgotten", options.forgotten), ("--dry-run", options.dry_run)) if given]
+    return shell.command(stack, "backfill", *words, "--start-after", shell.spelled(stack, last_key), *flags)
+
+
+def _report(
+    stack: Stack, options: argparse.Namespace, screen: Screen, prefix: str, tally: Tally, *, is_complete: bool
+) -> None:
     screen.answer(
         {
             "stack": stack.name,
-            "prefix": options.prefix,
+            "prefix": prefix,
             "dry_run": options.dry_run,
             "complete": is_complete,
             "listed": tally.listed,
             "known": tally.known,
             "unknown": tally.unknown,
             "unknown_bytes": tally.unknown_bytes,
+            "forgotten": tally.forgotten,
             "last_key": tally.last_key,
         }
     )
+    if not tally.listed:
+        bucket = f"s3://{stack.input_bucket}/"
+        what = f"no key of {bucket} starts with {prefix}" if prefix else f"{bucket} holds no file"
+        screen.say(escape(what + (f", after {options.start_after}" if options.start_after else "")))
+        return
     fate = "would be sent" if options.dry_run else "sent to the queue"
+    unknown = f"{tally.unknown:,} unknown ({size(tally.unknown_bytes)}) {fate}"
     screen.say(
         f"{plural(tally.listed, 'file')} listed, {tally.known:,} known to the table, "
-        f"{tally.unknown:,} unknown ({size(tally.unknown_bytes)}) {fate}"
+        + (unknown if tally.unknown else "0 unknown: nothing to send")
     )
-    if not is_complete:
-        start = f" --start-after '{tally.last_key}'" if tally.last_key else ""
-        print(f"stopped; to go on: python -m ops backfill '{options.prefix}'{start}", file=sys.stderr)
+    if tally.forgotten:
+        screen.say(
+            f"{tally.forgotten:,} older than RetentionDays ({settings().retention_days} days) and unknown: not sent; "
+            "--forgotten sends them"
+        )

@@ -5,7 +5,9 @@ Exit codes: 0 done or found, 1 the answer is no, 2 no answer (the user's mistake
 
 import argparse
 import os
+import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from types import MappingProxyType
 from typing import NoReturn
 
@@ -14,15 +16,18 @@ from botocore.exceptions import (
     ClientError,
     NoCredentialsError,
     NoRegionError,
+    ParamValidationError,
     PartialCredentialsError,
     ProfileNotFound,
 )
 
-from local.command import exit_code
+from local.command import INTERRUPTED, MISTAKE
 from local.errors import UsageError
+from local.report import printable
+from manifest_builder.errors import SettingsError
 from ops import backfill, flush, redrive, release, replay, status, unlock, where
 from ops.screen import Screen
-from ops.stack import find_stack
+from ops.stack import DEFAULT_STACK, STACK_VARIABLE, default_name, find_stack
 
 COMMANDS = MappingProxyType(
     {
@@ -36,8 +41,6 @@ COMMANDS = MappingProxyType(
         "unlock": unlock,
     }
 )
-DEFAULT_STACK = "manifest-builder-dev"
-STACK_VARIABLE = "MANIFEST_BUILDER_STACK"
 WHOSE_CREDENTIALS = {
     "ExpiredToken",
     "ExpiredTokenException",
@@ -45,6 +48,7 @@ WHOSE_CREDENTIALS = {
     "SignatureDoesNotMatch",
     "UnrecognizedClientException",
 }
+BROKEN_PIPE = 141
 SIGN_IN = "sign in (aws sso login), or set AWS_PROFILE and AWS_REGION"
 
 
@@ -54,10 +58,20 @@ class CommandParser(argparse.ArgumentParser):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    return exit_code(lambda: command(arguments))
+    """The command's exit code, or that of what has ended it, which is said in one line."""
+    try:
+        return command(sys.argv[1:] if arguments is None else arguments)
+    except UsageError as error:
+        return _ended(f"error: {printable(str(error))}", MISTAKE)
+    except KeyboardInterrupt as error:
+        return _ended(f"\n{printable(str(error)) or 'stopped'}", INTERRUPTED)
+    except BrokenPipeError:
+        return BROKEN_PIPE
+    finally:
+        _write_the_rest()
 
 
-def command(arguments: Sequence[str] | None) -> int:
+def command(arguments: Sequence[str]) -> int:
     options = parse(arguments)
     try:
         stack = find_stack(options.stack)
@@ -67,15 +81,26 @@ def command(arguments: Sequence[str] | None) -> int:
         raise UsageError(f"{str(error).rstrip('.')}: {SIGN_IN}") from None
     except ClientError as error:
         raise UsageError(explain(error)) from None
+    except ParamValidationError as error:
+        raise UsageError(f"AWS takes no such argument: {_in_one_line(error.kwargs['report'])}") from None
     except BotoCoreError as error:
         raise UsageError(f"{error}: is the network there, and AWS_ENDPOINT_URL what you mean?") from None
+    except SettingsError as error:
+        raise UsageError(f"the settings of the stack {options.stack} are not right: {error}") from None
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise UsageError(_in_one_line(str(error))) from None
 
 
-def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    for argument in arguments:
+        if not _is_text(argument):
+            raise UsageError(f"{argument} is not UTF-8, as all names of AWS are: write it in UTF-8")
     shared = CommandParser(add_help=False)
     shared.add_argument(
         "--stack",
-        default=os.environ.get(STACK_VARIABLE) or DEFAULT_STACK,
+        default=default_name(),
         metavar="NAME",
         help=f"the CloudFormation stack (default: {STACK_VARIABLE}, or {DEFAULT_STACK})",
     )
@@ -105,5 +130,35 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 def explain(error: ClientError) -> str:
     """What AWS refused, in one line."""
     code, message = error.response["Error"]["Code"], error.response["Error"].get("Message", "")
-    said = f"{error.operation_name}: {code}: {' '.join(message.split())}".rstrip(": ")
+    said = f"{error.operation_name}: {code}: {_in_one_line(message)}".rstrip(": ")
     return f"{said}: {SIGN_IN}" if code in WHOSE_CREDENTIALS else said
+
+
+def _in_one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _is_text(argument: str) -> bool:
+    try:
+        argument.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _ended(message: str, code: int) -> int:
+    # Where not even this can be written, the exit code says it.
+    with suppress(OSError):
+        print(message, file=sys.stderr, flush=True)
+    return code
+
+
+def _write_the_rest() -> None:
+    """What is still in the buffer, or Python would fail on it once more at its end."""
+    for stream in (sys.stdout, sys.stderr):
+        if stream is None:
+            continue
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

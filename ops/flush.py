@@ -1,15 +1,21 @@
-"""The pending files of a date go into manifests now, instead of when the oldest has reached the flush age."""
+"""The pending files of a date go into manifests now, instead of when the oldest has reached the flush age.
+
+Not while another run holds the date's lock: the execution would find it, and leave.
+"""
 
 import argparse
+from dataclasses import asdict
 
 from local.report import plural, size
 from manifest_builder import clock, tracking
-from ops import machine
+from ops import machine, shell
 from ops.keys import calendar_date
 from ops.screen import Screen
 from ops.stack import Stack
+from ops.status import describe_lock, read_lock
 
 EXAMPLES = ("flush 2025-12-23", "flush 2025-12-23 --yes")
+NOT_FLUSHED = 1
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,32 +26,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(stack: Stack, options: argparse.Namespace, screen: Screen) -> int:
     pending = list(tracking.pending_files(options.date))
     total_bytes = sum(file.size_bytes for file in pending)
+    lock = read_lock(options.date) if pending else None
+    is_held = lock is not None and not lock.is_over
     execution = None
-    if pending:
+    if pending and not is_held:
         if not screen.confirm(
             f"Puts {plural(len(pending), 'pending file')} of {options.date} ({size(total_bytes)}) into manifests now"
         ):
-            return 1
-        execution = machine.start(stack, execution_input(options.date))
+            return NOT_FLUSHED
+        execution = machine.start(stack, options.date, flush_before=clock.to_text(clock.now()))
     screen.answer(
         {
             "stack": stack.name,
             "date": options.date,
             "pending_files": len(pending),
             "pending_bytes": total_bytes,
+            "lock": asdict(lock) if lock else None,
             "execution": execution,
         }
     )
-    screen.say(f"started: {execution}" if execution else f"nothing of {options.date} is pending")
+    if is_held:
+        screen.say(f"not flushed: the lock of {options.date} is {describe_lock(lock)}: try again then")
+        return NOT_FLUSHED
+    if execution is None:
+        screen.say(f"nothing of {options.date} is pending")
+        return 0
+    screen.say(f"started: {execution}")
+    screen.say(f"see: {shell.command(stack, 'status', options.date)}")
     return 0
-
-
-def execution_input(date_prefix: str) -> dict[str, object]:
-    """What FindStalledDates would say if this date's files had reached the flush age now."""
-    return {
-        "sweep": False,
-        "dates": [{"date_prefix": date_prefix, "files": [], "flush_before": clock.to_text(clock.now())}],
-        "job_runs": [],
-        "rejected": [],
-        "ignored": 0,
-    }

@@ -1,4 +1,4 @@
-"""Starting the state machine, as the sweep's schedule does."""
+"""Starting the state machine, as the sweep's schedule does, for one date."""
 
 import json
 from typing import Any
@@ -7,11 +7,19 @@ import boto3
 
 from ops.stack import Stack
 
-SWEEP = {"sweep": True}
 
+def start(stack: Stack, date_prefix: str, *, flush_before: str | None) -> str:
+    """What FindStalledDates would say of this date alone. Returns the execution's ARN; it runs on by itself.
 
-def start(stack: Stack, execution_input: dict[str, Any]) -> str:
-    """Returns the execution's ARN; it runs on by itself."""
+    `flush_before` None: what is open is started, and what is full is cut, as after any file.
+    """
+    execution_input: dict[str, Any] = {
+        "sweep": False,
+        "dates": [{"date_prefix": date_prefix, "files": [], "flush_before": flush_before}],
+        "job_runs": [],
+        "rejected": [],
+        "ignored": 0,
+    }
     answer = boto3.client("stepfunctions").start_execution(
         stateMachineArn=stack.state_machine_arn, input=json.dumps(execution_input)
     )

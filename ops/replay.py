@@ -1,14 +1,14 @@
 """The job reads a manifest once more, as a new attempt: for one whose run failed, once the cause is mended.
 
-The record is opened again and a sweep started, which starts the job. Where something ends in between, say it again, or
-wait for the next sweep.
+The record is opened again and an execution started for its date, which starts the job. Where something ends in
+between, say it again, or wait for the next sweep.
 """
 
 import argparse
 
 from manifest_builder import tracking
 from manifest_builder.settings import settings
-from ops import machine
+from ops import machine, shell
 from ops.keys import named_manifest
 from ops.screen import Screen
 from ops.stack import Stack
@@ -45,9 +45,10 @@ def run(stack: Stack, options: argparse.Namespace, screen: Screen) -> int:
         return REFUSED
     if status != "open" and not tracking.reopen_manifest(date_prefix, record["file_name"], run_id=record["job_run_id"]):
         return _refuse(stack, screen, uri, "its record has changed meanwhile: look again")
-    execution = machine.start(stack, machine.SWEEP)
+    execution = machine.start(stack, date_prefix, flush_before=None)
     screen.answer(_document(stack, uri, replayed=True, attempt=next_attempt, execution=execution))
-    screen.say(f"opened as attempt {next_attempt}; the sweep {execution} starts the job")
+    screen.say(f"opened as attempt {next_attempt}; the execution {execution} starts the job")
+    screen.say(f"see: {shell.command(stack, 'status', date_prefix)}")
     return 0
 
 

@@ -12,6 +12,8 @@ from local.errors import UsageError
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient
 
+DEFAULT_STACK = "manifest-builder-dev"
+STACK_VARIABLE = "MANIFEST_BUILDER_STACK"
 # The function whose settings decide what becomes of a file; all functions share them.
 SETTINGS_OF = "ValidateFileFunction"
 
@@ -24,6 +26,11 @@ class Stack:
     input_queue_url: str
     dead_letter_queue_url: str
     state_machine_arn: str
+
+
+def default_name() -> str:
+    """The stack where none is named."""
+    return os.environ.get(STACK_VARIABLE) or DEFAULT_STACK
 
 
 def find_stack(name: str) -> Stack:
@@ -63,8 +70,11 @@ def _outputs(cloudformation: "CloudFormationClient", name: str, region: str) -> 
 
 def _environment(cloudformation: "CloudFormationClient", name: str) -> dict[str, str]:
     resource = cloudformation.describe_stack_resource(StackName=name, LogicalResourceId=SETTINGS_OF)
-    function: Any = boto3.client("lambda").get_function_configuration(
-        FunctionName=resource["StackResourceDetail"]["PhysicalResourceId"]
-    )
-    variables: dict[str, str] = function["Environment"]["Variables"]
+    function = resource["StackResourceDetail"]["PhysicalResourceId"]
+    configuration: Any = boto3.client("lambda").get_function_configuration(FunctionName=function)
+    environment = configuration.get("Environment", {})
+    if error := environment.get("Error"):
+        said = " ".join(f"{error.get('ErrorCode')}: {error.get('Message')}".split())
+        raise UsageError(f"the settings of {function} cannot be read: {said}: do you have kms:Decrypt for its key?")
+    variables: dict[str, str] = environment.get("Variables", {})
     return variables

@@ -18,6 +18,7 @@ from rich.table import Table
 from local.report import duration, plural, size
 from manifest_builder import aws, clock, manifests, tracking
 from manifest_builder.settings import settings
+from ops import shell
 from ops.keys import calendar_date
 from ops.screen import Screen
 from ops.stack import Stack
@@ -64,22 +65,27 @@ def run(stack: Stack, options: argparse.Namespace, screen: Screen) -> int:
     if not found:
         screen.say("nothing is unfinished, and no manifest has failed")
         return 0
-    screen.say(_table(found))
+    _show(found, screen)
     for status in found:
         for failed in status.failed:
             screen.say(f"[red]failed[/]  {escape(failed.manifest)}")
             screen.say(f"        run {failed.run_id}, attempt {failed.attempt}: {escape(failed.error or 'no message')}")
-            screen.say(f'        once the cause is mended: python -m ops replay "{escape(failed.manifest)}"')
+            replay = shell.command(stack, "replay", failed.manifest)
+            screen.say(f"        once the cause is mended: {escape(replay)}")
     return 0
 
 
 def unfinished_dates() -> list[str]:
     """Dates that the sparse index names, and those with a failed manifest, which it does not."""
-    of_index = {manifests.date_of(row["date_prefix"]) or row["date_prefix"] for row in tracking.scan_unfinished()}
     with ThreadPoolExecutor(QUERIES_AT_ONCE) as pool:
         dates = list(manifest_dates())
         of_failed = {date for date, has in zip(dates, pool.map(has_failed, dates), strict=True) if has}
-    return sorted(of_index | of_failed)
+    return sorted(dates_with_work() | of_failed)
+
+
+def dates_with_work() -> set[str]:
+    """Dates with pending files, or with manifests whose outcome is not known."""
+    return {manifests.date_of(row["date_prefix"]) or row["date_prefix"] for row in tracking.scan_unfinished()}
 
 
 def manifest_dates() -> Iterator[str]:
@@ -134,21 +140,37 @@ def _failed(record: dict[str, Any]) -> FailedManifest:
     )
 
 
-def _table(dates: list[DateStatus]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="dim")
-    table.add_column("Date", no_wrap=True)
-    for header in ("Pending", "Size", "Oldest", *(status.capitalize() for status in STATUSES)):
-        table.add_column(header, justify="right", no_wrap=True)
-    table.add_column("Lock")
-    now = clock.now()
-    for status in dates:
-        oldest = status.oldest_pending
-        table.add_row(
-            status.date,
-            plural(status.pending_files, "file"),
-            size(status.pending_bytes),
-            duration(clock.age_seconds(oldest, now) / 60) if oldest else "-",
-            *(str(count) for count in status.manifests.values()),
-            describe_lock(status.lock),
-        )
+def _show(dates: list[DateStatus], screen: Screen) -> None:
+    """A table; where the screen is too narrow for one, a block of lines for each date."""
+    rows = [_row(status) for status in dates]
+    table = _table(rows)
+    unlimited = screen.console.options.update(width=1000)
+    if screen.console.measure(table, options=unlimited).minimum <= screen.console.width:
+        screen.say(table)
+        return
+    for row in rows:
+        for header, text in row.items():
+            screen.say(f"{header:<10} {text}")
+        screen.say("")
+
+
+def _row(status: DateStatus) -> dict[str, str]:
+    oldest = status.oldest_pending
+    return {
+        "Date": status.date,
+        "Pending": plural(status.pending_files, "file"),
+        "Size": size(status.pending_bytes),
+        "Oldest": duration(clock.age_seconds(oldest, clock.now()) / 60) if oldest else "-",
+        **{name.capitalize(): str(count) for name, count in status.manifests.items()},
+        "Lock": describe_lock(status.lock),
+    }
+
+
+def _table(rows: list[dict[str, str]]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True, header_style="dim")
+    for header in rows[0]:
+        is_text = header in ("Date", "Lock")
+        table.add_column(header, justify="left" if is_text else "right", no_wrap=header != "Lock")
+    for row in rows:
+        table.add_row(*row.values())
     return table

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from ops.keys import calendar_date
 from ops.screen import Screen
 from ops.stack import Stack
-from ops.status import describe_lock, read_lock, unfinished_dates
+from ops.status import dates_with_work, describe_lock, read_lock
 
 EXAMPLES = ("unlock 2025-12-23", "unlock")
 WHY = (
@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(stack: Stack, options: argparse.Namespace, screen: Screen) -> int:
-    dates = [options.date] if options.date else unfinished_dates()
+    dates = [options.date] if options.date else sorted(dates_with_work())
     locks = {date_prefix: read_lock(date_prefix) for date_prefix in dates}
     screen.answer(
         {

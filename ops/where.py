@@ -4,16 +4,20 @@ Exit code 1 where the table does not know the file. Changes nothing.
 """
 
 import argparse
+from dataclasses import replace
 from typing import Any
 
 import boto3
 from botocore.exceptions import ClientError
 from rich.markup import escape
 
+from local.errors import UsageError
 from local.report import size
 from manifest_builder import aws, tracking
-from manifest_builder.files import FileVersion, date_in_key
+from manifest_builder.files import NULL_VERSION, FileVersion, date_in_key
 from manifest_builder.settings import settings
+from ops import shell
+from ops.backfill import Listed
 from ops.keys import calendar_date, named_file, named_manifest
 from ops.screen import Screen
 from ops.stack import Stack
@@ -39,21 +43,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(stack: Stack, options: argparse.Namespace, screen: Screen) -> int:
     file = named_file(options.key, stack.input_bucket)
     rows = find_rows(file, options.date, screen)
+    current = current_version(file)
+    is_newer = bool(rows) and current is not None and not is_of_a_row(current, rows, options.date)
     answers = [_answer(row) for row in rows]
-    exists = None if rows else is_in_bucket(file)
-    screen.answer({"stack": stack.name, "file": file.file_path, "in_bucket": exists, "found": answers})
+    screen.answer(
+        {
+            "stack": stack.name,
+            "file": file.file_path,
+            "in_bucket": current is not None,
+            "newer_version": is_newer,
+            "found": answers,
+        }
+    )
     if not rows:
         screen.say(f"unknown: the table has no row of {escape(file.file_path)}")
-        screen.say(_remedy(file, exists))
-        return UNKNOWN
     for answer in answers:
-        _show(answer, screen)
-    return 0
+        _show(stack, file, answer, screen)
+    if hint := _hint(rows, current, is_newer=is_newer):
+        to_send = f"To send it: {shell.command(stack, 'backfill', shell.spelled(stack, file.key))}" if current else ""
+        screen.say(escape(f"{hint}. {to_send}".strip(". ")))
+    return 0 if rows else UNKNOWN
 
 
 def find_rows(file: FileVersion, date_prefix: str | None, screen: Screen) -> list[dict[str, Any]]:
     """One at most where the date is known; a key without a date may have been uploaded on several days."""
-    date_prefix = date_prefix or date_in_key(file.key)
+    own_date = date_in_key(file.key)
+    if own_date and date_prefix and date_prefix != own_date:
+        raise UsageError(f"the date of {file.key} is its key's own, {own_date}: leave --date out")
+    date_prefix = date_prefix or own_date
     if date_prefix:
         row = tracking.find_row(date_prefix, file)
         return [row] if row else []
@@ -61,14 +78,33 @@ def find_rows(file: FileVersion, date_prefix: str | None, screen: Screen) -> lis
     return list(tracking.scan_rows(file.file_path))
 
 
-def is_in_bucket(file: FileVersion) -> bool:
+def current_version(file: FileVersion) -> Listed | None:
+    """What is in the bucket under this key; None where nothing is."""
     try:
-        aws.s3().head_object(Bucket=file.bucket, Key=file.key)
+        found = aws.s3().head_object(Bucket=file.bucket, Key=file.key)
     except ClientError as error:
         if error.response["Error"]["Code"] in ("404", "NoSuchKey", "NoSuchBucket"):
-            return False
+            return None
         raise
-    return True
+    version_id = found.get("VersionId")
+    current = replace(
+        file,
+        size_bytes=found["ContentLength"],
+        etag=found["ETag"].strip('"'),
+        version_id=None if version_id == NULL_VERSION else version_id,
+    )
+    return Listed(current, found["LastModified"])
+
+
+def is_of_a_row(current: Listed, rows: list[dict[str, Any]], named_date: str | None) -> bool:
+    """Whether the table knows the version that is in the bucket. By a date that was named one day's row is read, but a
+    key without a date may be known on another day."""
+    if any(tracking.is_version_of(current.file, row) for row in rows):
+        return True
+    if named_date is None:
+        return False
+    of_other_days = tracking.read_rows((date_prefix, current.file) for date_prefix in current.dates)
+    return any(tracking.is_version_of(current.file, row) for row in of_other_days.values())
 
 
 def find_record(manifest_path: str) -> dict[str, Any] | None:
@@ -118,21 +154,26 @@ def _manifest(record: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _remedy(file: FileVersion, exists: bool | None) -> str:
-    if not exists:
-        return "nor is there such an object in the bucket"
-    return (
-        "the object is in the bucket: its event is on the way, waits in the dead-letter queue, or was never sent. "
-        f'To send it: python -m ops backfill "{escape(file.key)}"'
-    )
+def _hint(rows: list[dict[str, Any]], current: Listed | None, *, is_newer: bool) -> str | None:
+    """What the bucket says beyond the table."""
+    if not rows:
+        if current is None:
+            return "nor is there such an object in the bucket"
+        return "the object is in the bucket: its event is on the way, waits in the dead-letter queue, or was never sent"
+    if is_newer:
+        return "a newer version is in the bucket, which the table does not know (yet)"
+    if current and all(row["status"] == "deleted" for row in rows):
+        return "the object is in the bucket again"
+    return None
 
 
-def _show(answer: dict[str, Any], screen: Screen) -> None:
+def _show(stack: Stack, file: FileVersion, answer: dict[str, Any], screen: Screen) -> None:
     lines = {
+        "file": file.file_path,
         "status": answer["status"] + (f": {answer['reason']}" if answer["reason"] else ""),
         "copy": answer["copied_to"],
         "date": answer["date"],
-        "size": size(answer["size_bytes"]),
+        "size": size(answer["size_bytes"]) if answer["size_bytes"] is not None else None,
         "known since": answer["created_at"],
         "pending since": answer["pending_since"],
     }
@@ -144,3 +185,7 @@ def _show(answer: dict[str, Any], screen: Screen) -> None:
     for name, text in lines.items():
         if text:
             screen.say(f"{name:<14} {escape(text)}")
+    if answer["status"] == "quarantined":
+        day = [] if date_in_key(file.key) else ["--date", answer["date"]]
+        release = shell.command(stack, "release", shell.spelled(stack, file.key), *day)
+        screen.say(escape(f"once the settings accept it: {release}"))

@@ -2,7 +2,7 @@
 
 import random
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -441,18 +441,54 @@ def manifest_records(date_prefix: str) -> list[dict[str, Any]]:
     return list(_query_table(manifests.partition_of(date_prefix)))
 
 
-def known_versions(date_prefix: str) -> Iterator[dict[str, Any]]:
-    """What tells the versions of a date's files apart: the attributes that `is_version_of` needs."""
-    return _query_table(
-        date_prefix,
-        ProjectionExpression="file_path, file_size_bytes, etag, version_id, sequencer, #status",
-        ExpressionAttributeNames={"#status": "status"},
-    )
+def read_rows(files_of_dates: Iterable[tuple[str, FileName]]) -> dict[tuple[str, str], Row]:
+    """What tells versions apart, by date and path, of the files that have a row: `find_row` for many."""
+    found: dict[tuple[str, str], Row] = {}
+    names = {(date_prefix, file.file_path): _candidate_names(file) for date_prefix, file in files_of_dates}
+    while names:
+        there = _batch_get({(date_prefix, of_file[0]) for (date_prefix, _), of_file in names.items()})
+        second_names = {}
+        for (date_prefix, file_path), (name, *others) in names.items():
+            row = there.get((date_prefix, name))
+            if row and row["file_path"] == file_path:
+                found[date_prefix, file_path] = row
+            # The namesake's row may have been forgotten before this file's.
+            elif others and (row or settings().retention_days):
+                second_names[date_prefix, file_path] = others
+        names = second_names
+    return found
 
 
-def is_version_of(file: FileVersion, row: dict[str, Any]) -> bool:
-    """Whether the row of this path is of this very version, or of a newer one."""
-    return _relation(file, row) is not None
+def _batch_get(keys: Collection[tuple[str, str]]) -> dict[tuple[str, str], Row]:
+    """Rows by their keys. Sleeps where the table leaves some for later; each answer has at least one (BatchGetItem)."""
+    table = settings().tracking_table
+    rows: dict[tuple[str, str], Row] = {}
+    left = [_key(*key) for key in keys]
+    delay = 0.05
+    while left:
+        request: Any = {
+            "Keys": left[:MAX_BATCH_GET],
+            "ConsistentRead": True,
+            "ProjectionExpression": "date_prefix, file_name, file_path, file_size_bytes, etag, version_id, #status",
+            "ExpressionAttributeNames": {"#status": "status"},
+        }
+        answer: Any = aws.dynamodb().batch_get_item(RequestItems={table: request})
+        for row in map(_from_item, answer["Responses"].get(table, [])):
+            rows[row["date_prefix"], row["file_name"]] = row
+        unprocessed = answer["UnprocessedKeys"].get(table, {}).get("Keys", [])
+        left = unprocessed + left[MAX_BATCH_GET:]
+        if unprocessed:
+            time.sleep(random.uniform(0.5, 1) * delay)
+            delay = min(2 * delay, 2)
+    return rows
+
+
+def is_version_of(file: FileVersion, row: Row) -> bool:
+    """Whether the row of this path is of this very version; without ids, of the same content."""
+    version_id = row.get("version_id")
+    if file.version_id or version_id:
+        return file.version_id == version_id
+    return file.etag == row.get("etag") and file.size_bytes == row.get("file_size_bytes")
 
 
 def scan_rows(file_path: str) -> Iterator[dict[str, Any]]:

@@ -36,6 +36,11 @@ def test_every_file_is_listed_with_what_became_of_it(width: int) -> None:
     assert "a note" in lines
 
 
+def test_a_key_is_shown_so_that_no_terminal_obeys_it() -> None:
+    strange = replace(kept().files[0], uri="s3://input/2025-12-23\x1b[31m.ndjson")
+    assert "2025-12-23\\x1b[31m.ndjson" in printed(replace(kept(), files=[strange]), 200)
+
+
 def test_a_file_that_was_uploaded_twice_shows_where_both_versions_are() -> None:
     assert "the version before in 12-23 #1" in " ".join(printed(kept(), 200).split())
 

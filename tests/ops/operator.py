@@ -1,6 +1,5 @@
 """The commands as a shell runs them, the calls that they make, and what the queue holds afterwards."""
 
-import io
 import json
 import os
 from contextlib import ExitStack
@@ -12,7 +11,7 @@ import pytest
 from botocore.client import BaseClient
 from botocore.exceptions import ClientError
 
-from manifest_builder import tracking
+from manifest_builder import clock, tracking
 from ops import cli, events
 from ops.stack import Stack
 from tests.simulator.world import (
@@ -26,7 +25,7 @@ from tests.simulator.world import (
 
 MB = 1024**2
 DATE = "2025-12-23"
-READS = ("Describe", "Get", "Head", "List", "Query", "Scan")
+READS = ("BatchGet", "Describe", "Get", "Head", "List", "Query", "Scan")
 
 
 @dataclass(frozen=True)
@@ -66,10 +65,10 @@ class Operator(World):
         self.wait_for_executions()
         super().__exit__(*exception)
 
-    def ops(self, *arguments: str, answer: str | None = None) -> Said:
-        """Run a command; `answer` is what somebody types at a terminal, None where there is none."""
+    def ops(self, *arguments: str, answer: str | BaseException | None = None) -> Said:
+        """Run a command; `answer` is what somebody types at a terminal, or does, None where there is none."""
         calls: list[str] = []
-        started = self.started
+        operator = self
         make = BaseClient._make_api_call  # type: ignore[attr-defined]
 
         def recorded(self: BaseClient, operation: str, parameters: Any) -> Any:
@@ -77,13 +76,14 @@ class Operator(World):
             if operation == "StartMessageMoveTask":
                 # moto does not know it either; this is how the emulator says so.
                 raise ClientError({"Error": {"Code": "InvalidAction", "Message": "not valid"}}, operation)
+            if operation == "StartExecution":
+                operator._started_at = clock.to_text(operator.now())
             answer = make(self, operation, parameters)
             if operation == "StartExecution":
-                started.append(answer["executionArn"])
+                operator.started.append(answer["executionArn"])
             return answer
 
-        stdin = io.StringIO(answer or "")
-        stdin.isatty = lambda: answer is not None  # type: ignore[method-assign]
+        stdin = mock.Mock(isatty=lambda: answer is not None, readline=mock.Mock(side_effect=[answer]))
         with ExitStack() as stack:
             stack.enter_context(mock.patch.object(BaseClient, "_make_api_call", recorded))
             stack.enter_context(mock.patch.object(cli, "find_stack", return_value=self.stack))

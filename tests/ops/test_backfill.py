@@ -1,23 +1,31 @@
 """Files that nobody was told of reach the table once, whoever tells of them how often."""
 
 import json
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from unittest import mock
 
 import pytest
+from botocore.exceptions import ClientError
 
 from local.feed import object_created
 from ops import backfill, events
 from tests.ops.operator import DATE, MB, Operator
-from tests.simulator.world import INPUT_BUCKET, REGION, message
+from tests.simulator.world import BEGINNING, INPUT_BUCKET, REGION, message
 
 KEY = f"orders/{DATE}/a file+é.ndjson"
+PAGES = backfill.pages
 
 
 def count(operator: Operator, *arguments: str) -> tuple[int, int, int]:
     document = operator.ops("backfill", *arguments, "--json").document
     return document["listed"], document["known"], document["unknown"]
+
+
+def pages_of_one(*arguments: str) -> Iterator[Any]:
+    """The list as the command reads it, one version a page."""
+    return ({"Versions": [version]} for page in PAGES(*arguments) for version in page["Versions"])
 
 
 def test_files_older_than_the_stack_are_tracked_and_then_known(operator: Operator) -> None:
@@ -93,7 +101,7 @@ def test_an_upload_in_parts_that_went_past_midnight_is_known_by_the_day_of_its_e
 def test_what_ends_half_way_says_where_to_go_on_and_going_on_sends_the_rest(operator: Operator) -> None:
     for number in range(3):
         operator.put(f"a/{DATE}-{number}.ndjson")
-    send, pages = events.send, backfill.pages
+    send = events.send
     sent: list[int] = []
 
     def interrupted(queue_url: str, records: list[Any]) -> None:
@@ -102,32 +110,113 @@ def test_what_ends_half_way_says_where_to_go_on_and_going_on_sends_the_rest(oper
             raise KeyboardInterrupt
         send(queue_url, records)
 
-    def one_by_one(*arguments: str) -> Any:
-        return ({"Versions": [version]} for page in pages(*arguments) for version in page["Versions"])
-
-    with mock.patch.object(events, "send", interrupted), mock.patch.object(backfill, "pages", one_by_one):
+    with mock.patch.object(events, "send", interrupted), mock.patch.object(backfill, "pages", pages_of_one):
         said = operator.ops("backfill", "a/", "--yes", "--json")
     assert said.code == 130
     assert (said.document["complete"], said.document["last_key"]) == (False, f"a/{DATE}-0.ndjson")
-    assert f"python -m ops backfill 'a/' --start-after 'a/{DATE}-0.ndjson'" in said.err
+    go_on = f"python -m ops backfill a/ --start-after a/{DATE}-0.ndjson --stack the-stack"
+    assert said.err.endswith(f"stopped; to go on: {go_on}\n")
+    assert "nothing is left running" not in said.err
     assert len(operator.queued()) == 1
     assert count(operator, "a/", "--start-after", f"a/{DATE}-0.ndjson", "--yes") == (2, 0, 2)
 
 
 def test_a_message_that_the_queue_refuses_is_no_success(operator: Operator) -> None:
+    operator.put("a.ndjson")
     operator.put(KEY)
     refused = {"Failed": [{"Id": "0", "Code": "InternalError", "Message": "try later", "SenderFault": False}]}
-    with mock.patch.object(events.sqs(), "send_message_batch", return_value=refused):
+    answers = [{}, refused]
+    with (
+        mock.patch.object(events.sqs(), "send_message_batch", side_effect=answers),
+        mock.patch.object(backfill, "pages", pages_of_one),
+    ):
         said = operator.ops("backfill", "--yes")
     assert said.code == 2
     assert "the queue refused 1 messages: try later" in said.err
-    assert "to go on" in said.err
+    assert "to go on: python -m ops backfill --start-after a.ndjson --stack the-stack\n" in said.err
 
 
-def test_each_date_is_read_once_however_many_files_it_has(operator: Operator) -> None:
-    for number in range(5):
+@pytest.mark.parametrize("dates", [1, 20])
+def test_the_table_is_asked_once_a_page_however_many_dates_that_has(operator: Operator, dates: int) -> None:
+    for number in range(20):
+        operator.put(f"device{number}/2025-11-{number % dates + 1:02}.ndjson", 1)
+    calls = operator.ops("backfill", "--dry-run").calls
+    assert (calls.count("BatchGetItem"), calls.count("Query")) == (1, 0)
+    with mock.patch.object(backfill, "pages", pages_of_one):
+        assert operator.ops("backfill", "--dry-run").calls.count("BatchGetItem") == 20
+
+
+def test_files_of_one_name_are_told_apart_by_their_paths(operator: Operator) -> None:
+    keys = [f"{folder}/{DATE}.ndjson" for folder in "abc"]
+    answers = {key: operator.put(key) for key in keys}
+    for key in keys[:2]:
+        etag, version_id = answers[key]["ETag"].strip('"'), answers[key]["VersionId"]
+        operator.deliver(message(key, MB, etag=etag, version_id=version_id))
+    assert count(operator, "--yes") == (3, 2, 1)
+    (sent,) = operator.queued()
+    assert f'"c/{DATE}.ndjson"' in sent["body"]
+
+
+def test_the_current_version_of_a_row_that_says_deleted_is_sent(operator: Operator) -> None:
+    answer = operator.put(KEY)
+    etag, version_id = answer["ETag"].strip('"'), answer["VersionId"]
+    operator.deliver(message(KEY, MB, etag=etag, version_id=version_id))
+    (row,) = operator.files().values()
+    operator.change(row, status="deleted", pending_since=None)
+    assert count(operator, "--yes") == (1, 0, 1)
+    assert len(operator.queued()) == 1
+
+
+def test_what_may_have_been_forgotten_is_sent_by_forgotten_alone(operator: Operator) -> None:
+    operator.settings(RETENTION_DAYS="30")
+    operator.put(KEY)
+    written = operator.s3.head_object(Bucket=INPUT_BUCKET, Key=KEY)["LastModified"]
+    operator.later = written + timedelta(days=29) - BEGINNING
+    assert operator.ops("backfill", "--dry-run", "--json").document["unknown"] == 1
+    operator.later = written + timedelta(days=30, seconds=1) - BEGINNING
+    document = operator.ops("backfill", "--yes", "--json").document
+    assert (document["unknown"], document["forgotten"], document["listed"]) == (0, 1, 1)
+    said = operator.ops("backfill", "--yes")
+    assert "1 older than RetentionDays (30 days) and unknown: not sent; --forgotten sends them" in said.out
+    assert operator.queued() == []
+    document = operator.ops("backfill", "--yes", "--forgotten", "--json").document
+    assert (document["unknown"], document["forgotten"]) == (1, 0)
+    assert len(operator.queued()) == 1
+
+
+def test_a_prefix_may_be_a_uri_of_the_input_bucket_and_of_no_other(operator: Operator) -> None:
+    for number in range(2):
         operator.put(f"a/{DATE}-{number}.ndjson")
-    assert operator.ops("backfill", "--dry-run").calls.count("Query") == 1
+    operator.put(f"b/{DATE}.ndjson")
+    assert count(operator, f"s3://{INPUT_BUCKET}", "--dry-run") == (3, 0, 3)
+    assert count(operator, f"s3://{INPUT_BUCKET}/a/", "--dry-run") == (2, 0, 2)
+    after = f"s3://{INPUT_BUCKET}/a/{DATE}-0.ndjson"
+    assert count(operator, "a/", "--start-after", after, "--dry-run") == (1, 0, 1)
+    for arguments in (["s3://other/a/"], ["a/", "--start-after", "s3://other/a/x"]):
+        said = operator.ops("backfill", *arguments, "--dry-run")
+        assert said.code == 2
+        assert said.err.startswith("error: ")
+        assert f"other is not the input bucket, which is {INPUT_BUCKET}" in said.err
+
+
+def test_a_prefix_that_no_key_has_is_no_success(operator: Operator) -> None:
+    said = operator.ops("backfill", "oders/", "--yes")
+    assert (said.code, said.out) == (1, f"no key of s3://{INPUT_BUCKET}/ starts with oders/\n")
+    said = operator.ops("backfill", "oders/", "--yes", "--json")
+    assert (said.code, said.document["listed"], said.document["complete"]) == (1, 0, True)
+
+
+def test_where_nothing_is_unknown_there_is_nothing_to_send(operator: Operator) -> None:
+    answer = operator.put(KEY)
+    operator.deliver(message(KEY, MB, etag=answer["ETag"].strip('"'), version_id=answer["VersionId"]))
+    assert operator.ops("backfill", "--yes").out == "1 file listed, 1 known to the table, 0 unknown: nothing to send\n"
+
+
+def test_a_backfill_that_cannot_begin_says_why_and_nothing_else(operator: Operator) -> None:
+    denied = ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, "ListObjectVersions")
+    with mock.patch.object(backfill, "pages", side_effect=denied):
+        said = operator.ops("backfill", "--dry-run")
+    assert (said.code, said.out, said.err) == (2, "", "error: ListObjectVersions: AccessDenied: no\n")
 
 
 def test_messages_stay_within_the_limits_and_hold_every_record_once() -> None:

@@ -1,12 +1,13 @@
 """Commands that answer questions: what they say, and that they change nothing."""
 
 from datetime import timedelta
+from unittest import mock
 
 import pytest
 
 from manifest_builder import tracking
 from tests.ops.operator import DATE, MB, Operator
-from tests.simulator.world import INPUT_BUCKET
+from tests.simulator.world import INPUT_BUCKET, message
 
 
 def test_status_of_a_date_counts_what_is_pending_and_names_the_holder_of_the_lock(operator: Operator) -> None:
@@ -36,7 +37,7 @@ def test_status_counts_manifests_and_says_why_one_failed_and_what_to_do(operator
     }
     text = operator.ops("status", DATE).out
     assert "no such column" in text
-    assert f'python -m ops replay "{record["file_path"]}"' in text
+    assert f"python -m ops replay {record['file_path']} --stack the-stack\n" in text
 
 
 def test_status_without_a_date_shows_what_is_unfinished_or_failed_and_nothing_else(operator: Operator) -> None:
@@ -98,11 +99,103 @@ def test_an_unknown_file_that_is_in_the_bucket_can_be_backfilled_and_one_that_is
     said = operator.ops("where", f"a/{DATE}-1.ndjson")
     assert said.code == 1
     assert said.out.startswith("unknown: ")
-    assert f'python -m ops backfill "a/{DATE}-1.ndjson"' in said.out
+    assert f"python -m ops backfill a/{DATE}-1.ndjson --stack the-stack\n" in said.out
     assert operator.ops("where", f"a/{DATE}-1.ndjson", "--json").document["in_bucket"] is True
     said = operator.ops("where", f"a/{DATE}-2.ndjson")
     assert said.code == 1
     assert "backfill" not in said.out
+
+
+NEWER = "a newer version is in the bucket, which the table does not know (yet)"
+
+
+@pytest.mark.parametrize("versioning", ["Enabled", "Suspended"])
+def test_where_says_whether_the_row_is_of_what_is_in_the_bucket(operator: Operator, versioning: str) -> None:
+    operator.s3.put_bucket_versioning(Bucket=INPUT_BUCKET, VersioningConfiguration={"Status": versioning})
+    key = f"a/{DATE}-1.ndjson"
+    answer = operator.put(key)
+    operator.deliver(message(key, MB, etag=answer["ETag"].strip('"'), version_id=answer.get("VersionId")))
+
+    def where() -> tuple[bool, bool]:
+        document = operator.ops("where", key, "--json").document
+        return document["in_bucket"], document["newer_version"]
+
+    assert where() == (True, False)
+    assert NEWER not in operator.ops("where", key).out
+    operator.put(key, 2 * MB)
+    assert where() == (True, True)
+    said = operator.ops("where", key)
+    assert said.code == 0
+    assert f"{NEWER}. To send it: python -m ops backfill {key} --stack the-stack\n" in said.out
+    assert said.calls.count("HeadObject") == 1
+    operator.s3.delete_object(Bucket=INPUT_BUCKET, Key=key)
+    assert where() == (False, False)
+
+
+def test_a_file_that_is_back_though_its_row_says_deleted_is_said_to_be(operator: Operator) -> None:
+    key = f"a/{DATE}-1.ndjson"
+    answer = operator.put(key)
+    operator.deliver(message(key, MB, etag=answer["ETag"].strip('"'), version_id=answer["VersionId"]))
+    (row,) = operator.files().values()
+    operator.change(row, status="deleted", pending_since=None)
+    assert (
+        f"the object is in the bucket again. To send it: python -m ops backfill {key}" in operator.ops("where", key).out
+    )
+
+
+def test_where_is_asked_of_the_input_bucket_and_of_a_keys_own_date(operator: Operator) -> None:
+    said = operator.ops("where", f"s3://other/a/{DATE}.ndjson")
+    assert (said.code, said.calls) == (2, [])
+    assert f"other is not the input bucket, which is {INPUT_BUCKET}" in said.err
+    said = operator.ops("where", f"a/{DATE}.ndjson", "--date", "2025-12-24")
+    assert (said.code, said.calls) == (2, [])
+    assert said.err == f"error: the date of a/{DATE}.ndjson is its key's own, {DATE}: leave --date out\n"
+    assert operator.ops("where", f"a/{DATE}.ndjson", "--date", DATE).code == 1
+
+
+def test_where_shows_the_whole_path_whatever_is_in_it(operator: Operator) -> None:
+    key = f"a/[red]x[/] :fire: it's\x1b[31m {'long ' * 40}{DATE}.ndjson"
+    operator.deliver(operator.upload(key, MB))
+    out = operator.ops("where", key).out
+    shown = key.replace("\x1b", "\\x1b")
+    assert f"file           s3://{INPUT_BUCKET}/{shown}\n" in out
+    assert out.replace("\n", "").isprintable()
+
+
+def test_a_quarantined_file_names_the_command_that_releases_it(operator: Operator) -> None:
+    operator.deliver(operator.upload(f"a/{DATE}.csv", MB), operator.upload("x y.csv", MB))
+    release = "once the settings accept it: python -m ops release"
+    assert f"{release} a/{DATE}.csv --stack the-stack\n" in operator.ops("where", f"a/{DATE}.csv").out
+    assert f"{release} 'x y.csv' --date {DATE} --stack the-stack\n" in operator.ops("where", "x y.csv").out
+
+
+@pytest.mark.parametrize("columns", [40, 80, 130])
+def test_status_cuts_no_number_however_narrow_the_terminal(operator: Operator, columns: int) -> None:
+    operator.deliver(operator.upload(f"a/{DATE}-1.ndjson", 3 * MB))
+    operator.deliver(operator.upload("a/2025-12-24.ndjson", MB))
+    tracking.acquire_lock(DATE, "run-1", "token")
+    with mock.patch("ops.screen.make_console", lambda kind: kind(highlight=False, emoji=False, width=columns)):
+        lines = operator.ops("status").out.splitlines()
+    text = " ".join(" ".join(lines).split())
+    assert "…" not in text
+    assert all(number in text for number in (DATE, "2025-12-24", "1 file", "3.0 MB", "1.0 MB", "held by run run-1"))
+    assert ("──" in text) is (columns > 80)
+    assert all(len(line) <= columns for line in lines if not line.startswith("Lock"))
+
+
+def test_status_of_dates_without_a_lock_is_a_table_of_eighty_columns(operator: Operator) -> None:
+    operator.deliver(operator.upload(f"a/{DATE}-1.ndjson", MB))
+    with mock.patch("ops.screen.make_console", lambda kind: kind(highlight=False, width=80)):
+        assert "──" in operator.ops("status").out
+
+
+def test_unlock_reads_no_more_locks_than_it_shows(operator: Operator) -> None:
+    operator.a_manifest("a/2025-12-20-done.ndjson", status="succeeded", pending_since=None)
+    operator.deliver(operator.upload(f"a/{DATE}.ndjson", MB))
+    said = operator.ops("unlock", "--json")
+    assert [lock["date"] for lock in said.document["locks"]] == [DATE]
+    assert (said.calls.count("Query"), said.calls.count("GetItem")) == (0, 1)
+    assert operator.ops("unlock", DATE).calls == ["GetItem"]
 
 
 def test_a_key_without_a_date_is_looked_for_on_all_days_and_that_is_said(operator: Operator) -> None:

@@ -37,6 +37,30 @@ def test_a_manifest_that_failed_is_started_again_as_a_new_attempt(operator: Oper
     assert operator.job_runs() == [record["file_path"]] * 2
 
 
+def test_a_replay_is_of_its_date_alone_however_much_waits(operator: Operator) -> None:
+    record = operator.a_manifest(FLUSHED, status="failed", pending_since=None)
+    older = [f"a/2025-11-{day:02}.ndjson" for day in range(1, 22)]
+    operator.deliver(operator.upload(FLUSHED.replace("waiting", "later"), MB))
+    operator.deliver(*(operator.upload(key, MB) for key in older))
+    operator.wait(days=2)
+    for row in operator.files().values():
+        if row["status"] == "pending" and row["date_prefix"] != DATE:
+            operator.change(row, pending_since="2025-12-01T00:00:00.000000Z")
+    assert operator.ops("replay", record["file_path"], "--yes").code == 0
+    operator.wait_for_executions()
+    assert operator.job_runs() == [record["file_path"]] * 2
+    assert operator.statuses() == {"manifested": 1, "pending": 22}
+
+
+def test_a_manifest_is_named_as_its_bucket_has_it(operator: Operator) -> None:
+    said = operator.ops("replay", f"/manifests/{DATE}/x.json")
+    assert (said.code, said.err.count("\n")) == (2, 1)
+    assert "begins with a slash, which no manifest's key does: leave it out" in said.err
+    said = operator.ops("replay", f"s3://other/manifests/{DATE}/x.json")
+    assert (said.code, said.err.count("\n")) == (2, 1)
+    assert "other is not the manifest bucket, which is manifest-bucket" in said.err
+
+
 @pytest.mark.parametrize("status", ["started", "succeeded"])
 def test_a_manifest_that_was_not_seen_to_fail_is_replayed_by_force_alone(operator: Operator, status: str) -> None:
     record = operator.a_manifest(FLUSHED, status=status)
@@ -168,6 +192,27 @@ def test_a_date_is_flushed_now_and_no_other(operator: Operator) -> None:
     assert operator.statuses() == {"manifested": 1, "pending": 1}
 
 
+def test_a_flush_says_how_to_see_what_came_of_it(operator: Operator) -> None:
+    operator.deliver(operator.upload(FLUSHED, MB))
+    said = operator.ops("flush", DATE, "--yes")
+    assert said.out.splitlines()[1] == f"see: python -m ops status {DATE} --stack the-stack"
+
+
+def test_a_date_whose_lock_is_held_is_not_flushed_before_its_lease_is_over(operator: Operator) -> None:
+    operator.deliver(operator.upload(FLUSHED, MB))
+    tracking.acquire_lock(DATE, "run-1", "token")
+    said = operator.ops("flush", DATE)
+    assert (said.code, said.writes) == (1, [])
+    assert said.out.startswith(f"not flushed: the lock of {DATE} is held by run run-1 until 2025-12-23T10:05:0")
+    assert said.out.endswith("Z: try again then\n")
+    document = operator.ops("flush", DATE, "--yes", "--json").document
+    assert (document["execution"], document["lock"]["holder"], document["lock"]["is_over"]) == (None, "run-1", False)
+    operator.wait(minutes=6)
+    assert operator.ops("flush", DATE, "--yes").code == 0
+    operator.wait_for_executions()
+    assert operator.statuses() == {"manifested": 1}
+
+
 def test_a_date_with_nothing_pending_starts_nothing(operator: Operator) -> None:
     said = operator.ops("flush", DATE)
     assert (said.code, said.out, said.writes) == (0, f"nothing of {DATE} is pending\n", [])
@@ -241,9 +286,17 @@ def test_what_changes_something_says_so_and_asks_and_does_nothing_without_an_ans
     assert said.code == 1
     assert said.err.endswith("Go on? [y/N] nothing was done\n")
     assert said.writes == []
+    said = busy.ops(*command, "--json", answer="no\n")
+    assert (said.code, said.document["done"], said.document["reason"]) == (1, False, "not confirmed")
     said = busy.ops(*command, answer="y\n")
     assert said.code == 0
     assert said.writes
+
+
+def test_ctrl_c_at_the_question_is_a_no(busy: Operator) -> None:
+    said = busy.ops("flush", DATE, answer=KeyboardInterrupt())
+    assert (said.code, said.writes) == (130, [])
+    assert said.err.endswith("Go on? [y/N] \nnothing was done\n")
 
 
 def test_a_replay_asks_first_too(operator: Operator) -> None:

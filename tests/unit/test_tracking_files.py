@@ -1,6 +1,7 @@
 """TrackFile and the rows of files: identity, redelivery, newer and older versions, rows that change under the write."""
 
 import itertools
+from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -318,6 +319,75 @@ def test_a_file_under_its_second_sort_key_is_known_and_its_namesake_is_not_mista
 
     assert tracking.is_known(DATE, a_file("y/a.ndjson")) == "duplicate"
     assert tracking.is_known(DATE, a_file("z/a.ndjson")) is None
+
+
+def test_rows_are_read_a_hundred_at_a_time_under_the_name_that_each_file_has(account: Account) -> None:
+    for folder in "xy":
+        outcome_of(a_file(f"{folder}/a.ndjson"))
+    others = [a_file(f"x/{number}.ndjson") for number in range(150)]
+    outcome_of(others[149])
+    with intercepted(aws.dynamodb(), "batch_get_item", lambda proceed, *_: proceed()) as call:
+        rows = tracking.read_rows((DATE, file) for file in [*map(a_file, ("x/a.ndjson", "y/a.ndjson")), *others])
+
+    paths = {f"s3://input-bucket/{key}" for key in ("x/a.ndjson", "y/a.ndjson", "x/149.ndjson")}
+    assert set(rows) == {(DATE, path) for path in paths}
+    assert all(row["file_path"] == path for (_, path), row in rows.items())
+    assert call.call_count == 3  # 151 names, and the second one of y/a.ndjson
+
+
+def test_a_row_is_found_under_its_second_name_though_the_first_was_forgotten(
+    account: Account, environment: Callable[..., None]
+) -> None:
+    environment(RETENTION_DAYS="30")
+    for folder in "xy":
+        outcome_of(a_file(f"{folder}/a.ndjson"))
+    account.dynamodb.delete_item(TableName=TRACKING_TABLE, Key=tracking._key(DATE, a_file("x/a.ndjson").base_name))
+
+    assert len(tracking.read_rows([(DATE, a_file("x/a.ndjson")), (DATE, a_file("y/a.ndjson"))])) == 1
+
+
+def test_keys_that_the_table_leaves_for_later_are_asked_for_again(account: Account, sleeps: list[float]) -> None:
+    outcome_of(a_file())
+    read = aws.dynamodb().batch_get_item
+    asked: list[Any] = []
+
+    def busy(**request: Any) -> Any:
+        asked.append(request)
+        if len(asked) > 2:
+            return read(**request)
+        return {"Responses": {}, "UnprocessedKeys": request["RequestItems"]}
+
+    with mock.patch.object(aws.dynamodb(), "batch_get_item", busy):
+        rows = tracking.read_rows([(DATE, a_file())])
+    assert list(rows) == [(DATE, a_file().file_path)]
+    assert len(sleeps) == 2
+    assert all(request["RequestItems"][TRACKING_TABLE]["ConsistentRead"] for request in asked)
+
+
+@pytest.mark.parametrize(
+    ("row", "is_same"),
+    [
+        ({"version_id": "v1"}, True),
+        ({"version_id": "v2", "etag": "e", "file_size_bytes": 1}, False),
+        ({"etag": "e", "file_size_bytes": 1}, False),
+    ],
+)
+def test_a_row_is_of_a_version_by_its_id(row: dict[str, Any], is_same: bool) -> None:
+    assert tracking.is_version_of(a_file(version_id="v1", etag="e", size_bytes=1), row) is is_same
+
+
+@pytest.mark.parametrize(
+    ("row", "is_same"),
+    [
+        ({"etag": "e", "file_size_bytes": Decimal(1)}, True),
+        ({"etag": "e", "file_size_bytes": Decimal(2)}, False),
+        ({"etag": "", "file_size_bytes": Decimal(1)}, False),
+        ({"version_id": "v1", "etag": "e", "file_size_bytes": Decimal(1)}, False),
+        ({"status": "deleted"}, False),
+    ],
+)
+def test_a_row_is_of_a_version_without_an_id_by_etag_and_size(row: dict[str, Any], is_same: bool) -> None:
+    assert tracking.is_version_of(a_file(etag="e", size_bytes=1), row) is is_same
 
 
 # Rows that change under the write
