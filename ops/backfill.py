@@ -159,9 +159,14 @@ def take(
 
 
 def is_known(listed: Listed, rows: Rows) -> bool:
-    """Whether the table has this very version. One that it holds for deleted is there again: the list says so."""
+    """Whether the table has this very version. One that it holds for deleted is there again: the list says so. One that
+    is released waits for an event, which may never have been sent.
+    """
     of_file = [rows.get((date_prefix, listed.file.file_path)) for date_prefix in listed.dates]
-    return any(row and row["status"] != "deleted" and tracking.is_version_of(listed.file, row) for row in of_file)
+    return any(
+        row and row["status"] != "deleted" and "released" not in row and tracking.is_version_of(listed.file, row)
+        for row in of_file
+    )
 
 
 def may_be_forgotten(listed: Listed) -> bool:

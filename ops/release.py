@@ -9,17 +9,16 @@ import argparse
 from datetime import UTC, datetime
 from typing import Any
 
-from botocore.exceptions import ClientError
 from rich.markup import escape
 
 from local.feed import object_created
-from manifest_builder import aws, tracking
+from manifest_builder import tracking
 from manifest_builder.files import FileVersion
 from ops import events
 from ops.keys import calendar_date, named_file
 from ops.screen import Screen
 from ops.stack import Stack
-from ops.where import find_rows
+from ops.where import current_version, find_rows
 
 EXAMPLES = ("release orders/2025-12-23/orders-0001.ndjson", "release readings.ndjson --date 2025-12-23 --yes")
 REFUSED = 1
@@ -34,12 +33,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(stack: Stack, options: argparse.Namespace, screen: Screen) -> int:
     file = named_file(options.key, stack.input_bucket)
     rows = find_rows(file, options.date, screen)
-    why_not, event = _look(rows, file, stack)
-    if why_not is None:
-        if not screen.confirm(f"Sends an S3 event for {file.file_path}, which is quarantined: {rows[0]['reason']}"):
+    why_not, current = _look(rows, file)
+    if current:
+        (row,) = _quarantined(rows)
+        if not screen.confirm(f"Sends an S3 event for {file.file_path}, which is quarantined: {row['reason']}"):
             return REFUSED
-        if tracking.forget_version(rows[0]):
-            events.send(stack.input_queue_url, [event])
+        if tracking.release_version(row):
+            events.send(stack.input_queue_url, [_event(current, row["date_prefix"], stack.region)])
         else:
             why_not = "its row has changed meanwhile: look again"
     screen.answer({"stack": stack.name, "file": file.file_path, "released": why_not is None, "reason": why_not})
@@ -47,41 +47,41 @@ def run(stack: Stack, options: argparse.Namespace, screen: Screen) -> int:
     return REFUSED if why_not else 0
 
 
-def _look(rows: list[dict[str, Any]], file: FileVersion, stack: Stack) -> tuple[str | None, dict[str, Any]]:
-    """Why the file cannot be released, or else the event that does it."""
-    if not rows:
-        return "the table does not know it", {}
-    if len(rows) > 1:
-        return f"it was uploaded on several days: --date {' or '.join(row['date_prefix'] for row in rows)}", {}
-    (row,) = rows
-    if row["status"] != "quarantined":
-        return f"it is {row['status']}, not quarantined", {}
-    found = _current_version(file)
+def _look(rows: list[dict[str, Any]], file: FileVersion) -> tuple[str, None] | tuple[None, FileVersion]:
+    """Why the file cannot be released, or else the version of it that can."""
+    quarantined = _quarantined(rows)
+    if not quarantined:
+        statuses = " or ".join(sorted({row["status"] for row in rows}))
+        return f"it is {statuses}, not quarantined" if rows else "the table does not know it", None
+    if len(quarantined) > 1:
+        dates = " or ".join(row["date_prefix"] for row in quarantined)
+        return f"it was refused on several days: --date {dates}", None
+    found = current_version(file)
     if found is None:
-        return "the object is not in the bucket any more", {}
-    refused = _reason_to_refuse(file.key, found["ContentLength"])
+        return "the object is not in the bucket any more", None
+    if not tracking.is_version_of(found.file, quarantined[0]):
+        return "the version that was refused is not the current one, which has an event of its own", None
+    refused = _reason_to_refuse(file.key, found.file.size_bytes)
     if refused:
-        return f"the settings still refuse it ({refused}): change them first, then release it", {}
-    version_id = found.get("VersionId")
-    return None, object_created(
+        return f"the settings still refuse it ({refused}): change them first, then release it", None
+    return None, found.file
+
+
+def _quarantined(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [row for row in rows if row["status"] == "quarantined"]
+
+
+def _event(file: FileVersion, date_prefix: str, region: str) -> dict[str, Any]:
+    return object_created(
         file.bucket,
         file.key,
-        size_bytes=found["ContentLength"],
-        etag=found["ETag"].strip('"'),
+        size_bytes=file.size_bytes,
+        etag=file.etag,
         # A key without a date belongs to the day of its event: to the one that it was refused on.
-        at=datetime.fromisoformat(row["date_prefix"]).replace(tzinfo=UTC),
-        version_id=None if version_id == "null" else version_id,
-        region=stack.region,
+        at=datetime.fromisoformat(date_prefix).replace(tzinfo=UTC),
+        version_id=file.version_id,
+        region=region,
     )
-
-
-def _current_version(file: FileVersion) -> Any:
-    try:
-        return aws.s3().head_object(Bucket=file.bucket, Key=file.key)
-    except ClientError as error:
-        if error.response["Error"]["Code"] in ("404", "NoSuchKey", "NoSuchBucket"):
-            return None
-        raise
 
 
 def _reason_to_refuse(key: str, size_bytes: int) -> str | None:

@@ -237,7 +237,7 @@ def _relation(file: FileVersion, row: Row) -> Literal["duplicate", "superseded"]
     Where a sequencer is missing on either side, as in events that S3 did not send, S3 is asked which version is the
     later one: the current one.
     """
-    is_same, sequencer = _is_version_of(file, row), row.get("sequencer")
+    is_same, sequencer = is_version_of(file, row), row.get("sequencer")
     if is_same and row["status"] != "deleted":
         return None if row.get("released") else "duplicate"
     if file.sequencer and sequencer:
@@ -248,16 +248,6 @@ def _relation(file: FileVersion, row: Row) -> Literal["duplicate", "superseded"]
     if inputs.is_current(file, ObjectVersion(file.version_id, file.etag)):
         return None
     return "duplicate" if is_same else "superseded"
-
-
-def _is_version_of(file: FileVersion, row: Row) -> bool:
-    """Whether the row is of this very version. Without versions, content tells them apart where sequencers do not."""
-    version_id, sequencer = row.get("version_id"), row.get("sequencer")
-    if file.version_id or version_id:
-        return file.version_id == version_id
-    if file.sequencer and sequencer:
-        return not (files.is_newer(file.sequencer, sequencer) or files.is_newer(sequencer, file.sequencer))
-    return bool(file.etag) and file.etag == row.get("etag") and file.size_bytes == row["file_size_bytes"]
 
 
 def _candidate_names(file: FileName) -> list[str]:
@@ -469,7 +459,9 @@ def _batch_get(keys: Collection[tuple[str, str]]) -> dict[tuple[str, str], Row]:
         request: Any = {
             "Keys": left[:MAX_BATCH_GET],
             "ConsistentRead": True,
-            "ProjectionExpression": "date_prefix, file_name, file_path, file_size_bytes, etag, version_id, #status",
+            "ProjectionExpression": (
+                "date_prefix, file_name, file_path, file_size_bytes, etag, version_id, #status, released"
+            ),
             "ExpressionAttributeNames": {"#status": "status"},
         }
         answer: Any = aws.dynamodb().batch_get_item(RequestItems={table: request})
@@ -484,11 +476,13 @@ def _batch_get(keys: Collection[tuple[str, str]]) -> dict[tuple[str, str], Row]:
 
 
 def is_version_of(file: FileVersion, row: Row) -> bool:
-    """Whether the row of this path is of this very version; without ids, of the same content."""
-    version_id = row.get("version_id")
+    """Whether the row of this path is of this very version. Without versions content tells, where sequencers do not."""
+    version_id, sequencer = row.get("version_id"), row.get("sequencer")
     if file.version_id or version_id:
         return file.version_id == version_id
-    return file.etag == row.get("etag") and file.size_bytes == row.get("file_size_bytes")
+    if file.sequencer and sequencer:
+        return not (files.is_newer(file.sequencer, sequencer) or files.is_newer(sequencer, file.sequencer))
+    return bool(file.etag) and file.etag == row.get("etag") and file.size_bytes == row.get("file_size_bytes")
 
 
 def scan_rows(file_path: str) -> Iterator[dict[str, Any]]:

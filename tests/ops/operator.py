@@ -21,6 +21,7 @@ from tests.simulator.world import (
     Execution,
     World,
     client,
+    message,
 )
 
 MB = 1024**2
@@ -98,13 +99,18 @@ class Operator(World):
         answer: dict[str, str] = self.s3.put_object(Bucket=INPUT_BUCKET, Key=key, Body=bytes(size_bytes))
         return answer
 
+    def put_and_tell(self, key: str, **event: Any) -> None:
+        """Put an object, and let the functions work on what S3 tells of it."""
+        put = self.put(key)
+        self.deliver(message(key, MB, etag=put["ETag"].strip('"'), version_id=put.get("VersionId"), **event))
+
     def queued(self) -> list[dict[str, str]]:
         """Take all messages out of the queue, as state."""
         found: list[dict[str, str]] = []
         while messages := self.sqs.receive_message(QueueUrl=self.queue, MaxNumberOfMessages=10).get("Messages"):
-            found += [{"messageId": message["MessageId"], "body": message["Body"]} for message in messages]
-            for message in messages:
-                self.sqs.delete_message(QueueUrl=self.queue, ReceiptHandle=message["ReceiptHandle"])
+            found += [{"messageId": sent["MessageId"], "body": sent["Body"]} for sent in messages]
+            for sent in messages:
+                self.sqs.delete_message(QueueUrl=self.queue, ReceiptHandle=sent["ReceiptHandle"])
         return found
 
     def deliver_queued(self) -> Execution:

@@ -108,8 +108,7 @@ def test_a_file_that_the_new_settings_accept_is_released(refused: Operator) -> N
 
 def test_a_released_file_without_a_date_stays_on_the_day_of_its_event(operator: Operator) -> None:
     operator.settings(EXPECTED_FILE_SIZE_MB="0.1")
-    operator.put("large.ndjson")
-    operator.deliver(operator.upload("large.ndjson", MB, event_time="2025-12-20T23:59:59.000Z"))
+    operator.put_and_tell("large.ndjson", event_time="2025-12-20T23:59:59.000Z")
     operator.settings(EXPECTED_FILE_SIZE_MB="10", SIZE_TOLERANCE_PERCENT="100")
     assert operator.ops("release", "large.ndjson", "--yes").code == 0
     operator.deliver_queued()
@@ -158,14 +157,14 @@ def test_a_file_released_twice_is_in_one_manifest(refused: Operator) -> None:
 
 def test_a_file_that_changes_under_the_release_is_left_alone(refused: Operator) -> None:
     refused.settings(EXPECTED_FILE_SIZE_MB="10")
-    forget = tracking.forget_version
+    release = tracking.release_version
     (row,) = refused.files().values()
 
     def overtaken(read: dict[str, object]) -> bool:
         refused.change(row, status="pending")
-        return forget(read)
+        return release(read)
 
-    with mock.patch.object(tracking, "forget_version", overtaken):
+    with mock.patch.object(tracking, "release_version", overtaken):
         said = refused.ops("release", KEY, "--yes")
     assert said.code == 1
     assert "has changed meanwhile" in said.out
@@ -181,6 +180,28 @@ def test_only_a_quarantined_file_that_is_still_there_is_released(refused: Operat
     said = refused.ops("release", KEY, "--yes")
     assert (said.code, said.writes) == (1, [])
     assert "not in the bucket any more" in said.out
+
+
+def test_the_version_that_was_refused_is_released_and_no_other(refused: Operator) -> None:
+    refused.settings(EXPECTED_FILE_SIZE_MB="10")
+    refused.put(KEY, 2 * MB)
+    said = refused.ops("release", KEY, "--yes")
+    assert (said.code, said.writes) == (1, [])
+    assert "is not the current one" in said.out
+
+
+def test_a_version_that_another_day_has_in_a_manifest_is_not_released_for_the_day_of_an_older_one(
+    operator: Operator,
+) -> None:
+    key = "readings.ndjson"
+    operator.settings(EXPECTED_FILE_SIZE_MB="0.1")
+    operator.put_and_tell(key, event_time="2025-12-20T12:00:00.000Z")
+    operator.settings(EXPECTED_FILE_SIZE_MB="10")
+    operator.deliver(operator.upload(key, MB, event_time="2025-12-21T12:00:00.000Z", etag="of another"))
+    assert sorted(row["status"] for row in operator.rows()) == ["pending", "quarantined"]
+    said = operator.ops("release", key, "--yes")
+    assert (said.code, said.writes) == (1, [])
+    assert "is not the current one" in said.out
 
 
 def test_a_date_is_flushed_now_and_no_other(operator: Operator) -> None:
@@ -260,8 +281,7 @@ def busy(operator: Operator) -> Operator:
     """An account in which every command has something to do."""
     operator.put(f"a/{DATE}-unknown.ndjson")
     operator.settings(EXPECTED_FILE_SIZE_MB="0.1")
-    operator.deliver(operator.upload(KEY, MB))
-    operator.put(KEY)
+    operator.put_and_tell(KEY)
     operator.settings(EXPECTED_FILE_SIZE_MB="10")
     operator.sqs.send_message(QueueUrl=operator.dead_letters, MessageBody="body")
     operator.deliver(operator.upload(FLUSHED, MB))

@@ -91,6 +91,8 @@ def _s3(call: Call) -> Iterator[Need]:
             yield Need(f"s3:{call.operation}", _object(arguments))
         case "ListObjectsV2":
             yield Need("s3:ListBucket", _bucket(arguments))
+        case "ListObjectVersions":
+            yield Need("s3:ListBucketVersions", _bucket(arguments))
         case "GetBucketLocation":
             yield Need("s3:GetBucketLocation", _bucket(arguments))
         case _:

@@ -121,6 +121,15 @@ def the_glue_job_reads(manifest_path: str) -> None:
     assert len(list(ndjson_to_parquet.read_lines(ndjson_to_parquet.read_manifest(manifest_path)))) == 2
 
 
+def an_operator_sends_versions_of_his_own(world: World) -> None:
+    """Of a valid file, a refused one, and one that is deleted meanwhile."""
+    for key, size in ((f"in/{DAY}-a.ndjson", MB), (REFUSED, MB)):
+        world.deliver(world.upload(key, size, sequencer="01"))
+        world.deliver(world.upload(key, size, sequencer=None, etag="another"))
+    world.deliver(world.upload(f"in/{DAY}-b.ndjson", MB, sequencer=None))
+    world.deliver(world.delete(f"in/{DAY}-b.ndjson"))
+
+
 def a_failed_run_is_reported(world: World) -> None:
     topic = boto3.client("sns").create_topic(Name=ALARM_TOPIC.rpartition(":")[2])["TopicArn"]
     assert topic == ALARM_TOPIC
@@ -136,5 +145,6 @@ RARE_PATHS: list[Callable[[World], object]] = [
     a_large_file_is_refused,
     a_copy_in_parts_fails,
     the_answer_to_a_commit_is_lost,
+    an_operator_sends_versions_of_his_own,
     a_failed_run_is_reported,
 ]

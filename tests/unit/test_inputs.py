@@ -55,7 +55,7 @@ def test_whatever_the_order_of_events_a_backfilled_version_counts_once_and_nothi
         account.s3.delete_object(Bucket=INPUT_BUCKET, Key=key)
         removal = Removal("message-1", INPUT_BUCKET, key, None, "02")
         second = put(account, 3, key)
-        events = [first, removal, second, replace(second, sequencer=None)]
+        events: list[FileVersion | Removal] = [first, removal, second, replace(second, sequencer=None)]
         outcomes = [deliver(events[number]) for number in order]
 
         row = account.row(second)
@@ -73,7 +73,13 @@ def test_an_operators_event_of_an_older_version_changes_nothing(account: Account
 def test_s3_is_asked_only_where_events_leave_it_open(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inputs, "current_version", lambda file: pytest.fail("asked"))
     first, second = put(account, 1), put(account, 2)
-    events = [second, first, replace(second, sequencer=None), second, Removal("m", INPUT_BUCKET, KEY, None, "03")]
+    events: list[FileVersion | Removal] = [
+        second,
+        first,
+        replace(second, sequencer=None),
+        second,
+        Removal("m", INPUT_BUCKET, KEY, None, "03"),
+    ]
     assert [deliver(event) for event in events] == ["tracked", "superseded", "duplicate", "duplicate", "deleted"]
 
 
