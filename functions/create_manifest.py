@@ -126,8 +126,8 @@ def delete_litter(key: str) -> None:
 def find_job_run(manifest: ManifestRecord) -> str | None:
     """The run that an attempt started although its answer was lost, if there is one.
 
-    GetJobRuns gives the newest runs first, so the search ends at the manifest's creation, or when it was reopened.
-    Runs of earlier attempts have failed and are passed over.
+    GetJobRuns gives the newest runs first, so the search ends at the manifest's creation, or when it was reopened. What
+    had ended by then is passed over: a run of an earlier attempt, or one that left because the record named another.
     """
     try:
         return _search_job_runs(manifest)
@@ -139,16 +139,19 @@ def find_job_run(manifest: ManifestRecord) -> str | None:
 
 
 def _search_job_runs(manifest: ManifestRecord) -> str | None:
-    earliest = clock.from_text(manifest.created_at) - CLOCK_SKEW
+    opened = clock.from_text(manifest.created_at)
+    earliest = opened - CLOCK_SKEW
     for page in aws.glue().get_paginator("get_job_runs").paginate(JobName=settings().glue_job_name):
         for run in page["JobRuns"]:
+            # One that waits in the job's queue may have no start yet.
+            started, ended = run.get("StartedOn"), run.get("CompletedOn")
+            if started is not None and started < earliest:
+                return None
+            if ended is not None and ended < opened:
+                continue
             is_its_own = run.get("Arguments", {}).get("--MANIFEST_PATH") == manifest.file_path
             if is_its_own and run["Id"] not in tracking.failed_runs(manifest.date_prefix, manifest.record_name):
                 return run["Id"]
-        # A run that still waits in the job's queue may have no start yet.
-        started = page["JobRuns"][-1].get("StartedOn") if page["JobRuns"] else None
-        if started is not None and started < earliest:
-            break
     return None
 
 
@@ -173,7 +176,7 @@ def _state(manifest: ManifestRecord, job_run_id: str | None) -> dict[str, Any]:
         "cut": manifest.cut,
         "created_at": manifest.created_at,
         # Only a fully marked manifest is ever claimed for a start.
-        "marked": manifest.was_attempted,
+        "marked": manifest.starter is not None,
         "stale_starter": manifest.starter,
         "stale_attempted_at": manifest.start_attempted_at,
         "run_found": job_run_id is not None,

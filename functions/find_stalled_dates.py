@@ -1,10 +1,10 @@
 """FindStalledDates: the sweep's first box. What has been left behind, whatever the reason?"""
 
+import random
 import uuid
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from operator import itemgetter
 from typing import Any
 
 from manifest_builder import batching, clock, manifests, tracking
@@ -84,7 +84,7 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
 
 
 def overdue_runs(backlogs: Iterable[DateBacklog], now: datetime) -> list[dict[str, Any]]:
-    """The oldest first: those that are left for the next sweep move up."""
+    """Any of them where there are many: those that go on for long must not hide others from every sweep."""
     latest = clock.to_text(now - timedelta(minutes=settings().outcome_after_minutes))
     started = [row for backlog in backlogs for row in backlog.started if row["pending_since"] <= latest]
     return [
@@ -93,7 +93,7 @@ def overdue_runs(backlogs: Iterable[DateBacklog], now: datetime) -> list[dict[st
             "date_prefix": manifests.date_of(row["date_prefix"]),
             "manifest_path": row["file_path"],
         }
-        for row in sorted(started, key=itemgetter("pending_since"))[:RUNS_PER_SWEEP]
+        for row in random.sample(started, min(len(started), RUNS_PER_SWEEP))
     ]
 
 

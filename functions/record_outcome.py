@@ -139,11 +139,11 @@ def publish(topic_arn: str, manifest: StartedManifest, error: str, *, is_retried
     files = read_files(manifest.file_path)
     named = "\n".join(files[:FILES_NAMED])
     rest = f"\n... and {len(files) - FILES_NAMED} more" if len(files) > FILES_NAMED else ""
-    follows = (
-        "The job is started again for this manifest."
-        if is_retried
-        else "It is not started again by itself: mend the cause, then replay the manifest (README, Operations)."
-    )
+    follows = "It is not started again by itself: mend the cause, then replay the manifest (README, Operations)."
+    if is_retried:
+        follows = "The job is started again for this manifest."
+    elif error.startswith(UNKNOWN):
+        follows = "It may have succeeded: look for its output before you replay the manifest (README, Operations)."
     aws.sns().publish(
         TopicArn=topic_arn,
         Subject=f"Job run failed: {manifest.date_prefix}, {manifest.file_count} files"[:SUBJECT_CHARACTERS],

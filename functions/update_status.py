@@ -50,7 +50,12 @@ def mark_files(date_prefix: str, manifest: dict[str, Any]) -> tuple[int, int]:
     others = named.difference(row.file_path for row in marked)
     if others and not left:
         gone = tracking.mark_deleted(date_prefix, others, manifest["manifest_path"], manifest["cut"], until)
-        marked, left = marked + gone.marked, gone.left
+        marked = marked + gone.marked
+        if gone.left:
+            logger.warning(
+                "not every file that is not pending was looked at",
+                extra={"manifest_path": manifest["manifest_path"], "files_left": gone.left},
+            )
     if marked:
         count("FilesManifested", len(marked))
         count_bytes("BytesManifested", sum(row.size_bytes for row in marked))

@@ -132,8 +132,9 @@ def prepare_backlog(lab: Lab) -> None:
 
 
 def prepare_failed_run(lab: Lab) -> None:
-    """A manifest whose run has just failed, for the first time."""
-    arrive(lab, 2)
+    """A manifest of two namesakes whose run has just failed, for the first time."""
+    for folder in ("a", "b"):
+        arrive(lab, 1, folder=folder)
     lab.deliver_all()
     lab.end_run(run_of(lab, DAY), "FAILED", "out of memory")
 

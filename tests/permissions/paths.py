@@ -121,6 +121,12 @@ def the_glue_job_reads(manifest_path: str) -> None:
     assert len(list(ndjson_to_parquet.read_lines(ndjson_to_parquet.read_manifest(manifest_path)))) == 2
 
 
+def rows_expire(world: World) -> None:
+    with mock.patch.dict("os.environ", RETENTION_DAYS="30"):
+        settings.cache_clear()
+        deliver(1)(world)
+
+
 def an_operator_sends_versions_of_his_own(world: World) -> None:
     """Of a valid file, a refused one, and one that is deleted meanwhile."""
     for key, size in ((f"in/{DAY}-a.ndjson", MB), (REFUSED, MB)):
@@ -145,6 +151,7 @@ RARE_PATHS: list[Callable[[World], object]] = [
     a_large_file_is_refused,
     a_copy_in_parts_fails,
     the_answer_to_a_commit_is_lost,
+    rows_expire,
     an_operator_sends_versions_of_his_own,
     a_failed_run_is_reported,
 ]

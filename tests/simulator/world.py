@@ -125,12 +125,19 @@ class World:
         enter(mock.patch.object(SecondaryIndex, "project", _index_entry))
         enter(self.engine.attached(self.invoke))
         enter(_one_request_at_a_time())
+        self.starts: dict[str, datetime] = {}
         start_job_run = FakeJob.start_job_run
+
+        def start(job: FakeJob, **arguments: Any) -> str:
+            job_run_id: str = start_job_run(job, **arguments)
+            self.starts[job_run_id] = self.now()
+            return job_run_id
+
         enter(
             mock.patch.object(
                 FakeJob,
                 "start_job_run",
-                lambda job, **arguments: self._start_job_run(lambda: start_job_run(job, **arguments)),
+                lambda job, **arguments: self._start_job_run(lambda: start(job, **arguments)),
             )
         )
         self.ends: dict[str, dict[str, str]] = {}
@@ -139,7 +146,11 @@ class World:
             mock.patch.object(
                 FakeJobRun,
                 "as_dict",
-                lambda run: describe(run) | {"JobRunState": "RUNNING"} | self.ends.get(run.job_run_id, {}),
+                lambda run: (
+                    describe(run)
+                    | {"JobRunState": "RUNNING", "StartedOn": self.starts[run.job_run_id]}
+                    | self.ends.get(run.job_run_id, {})
+                ),
             )
         )
         self._handlers = threading.RLock()

@@ -468,6 +468,21 @@ def test_a_run_that_glues_clock_puts_before_the_manifest_is_found() -> None:
     assert found_in(Pages([("1", "other", 4.9)], [("2", OURS, 4.95)])) == "2"
 
 
+def test_a_run_of_long_before_the_manifest_was_opened_again_is_not_its_run() -> None:
+    assert found_in(Pages([("1", "other", 1), ("2", OURS, 6)])) is None
+
+
+@pytest.mark.parametrize(("ended_minutes_ago", "found"), [(0.1, None), (-0.1, "1"), (None, "1")])
+def test_a_run_that_had_ended_before_the_manifest_was_opened_again_left_without_reading_it(
+    ended_minutes_ago: float | None, found: str | None
+) -> None:
+    pages = Pages([("1", OURS, 1)])
+    ended = None if ended_minutes_ago is None else NOON - timedelta(minutes=ended_minutes_ago)
+    run = pages.run
+    with mock.patch.object(pages, "run", lambda *facts: run(*facts) | {"CompletedOn": ended}):
+        assert found_in(pages) == found
+
+
 def test_a_job_that_never_ran_has_no_run_of_the_manifest() -> None:
     assert found_in(Pages([])) is None
     assert found_in(Pages([], [])) is None

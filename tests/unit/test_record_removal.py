@@ -230,6 +230,16 @@ def test_the_end_of_a_version_that_is_yet_to_be_told_of_leaves_room_for_others(a
         assert outcome_of(older) == "tracked"
 
 
+def test_the_end_of_a_version_named_null_is_not_that_of_the_next_one_of_that_name(account: Account) -> None:
+    """Where versioning is suspended every version has that name."""
+    outcome_of(a_file(sequencer=OLDER))
+    removal = a_removal(version_id="null", sequencer=OLD)
+    assert remove(removal) == "deleted"
+    assert outcome_of(a_file(sequencer=NEW)) == "tracked"
+    assert remove(removal) == "superseded"
+    assert account.statuses() == {"pending": 1}
+
+
 # Races
 
 

@@ -1,6 +1,7 @@
 """Which rows the table forgets, and when: those that nothing is left to do for."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -105,3 +106,39 @@ def forget(account: Account, file: FileVersion) -> None:
     """As DynamoDB does after a row's ttl."""
     key = {"date_prefix": {"S": DATE}, "file_name": {"S": file.base_name}}
     account.dynamodb.delete_item(TableName=TRACKING_TABLE, Key=key)
+
+
+# Rows that expire free a name
+
+
+@pytest.fixture
+def namesakes(account: Account) -> tuple[FileVersion, FileVersion]:
+    """Two files of one name, both pending; the row of the first, which has the name to itself, is gone."""
+    first, second = (a_file(f"{folder}/{DATE}.ndjson", sequencer=OLD) for folder in ("eu", "us"))
+    for file in (first, second):
+        assert tracking.track_file(DATE, file).outcome == "tracked"
+    key = {"date_prefix": {"S": DATE}, "file_name": {"S": first.base_name}}
+    account.dynamodb.delete_item(TableName=TRACKING_TABLE, Key=key)
+    return first, second
+
+
+def test_a_file_is_found_after_its_namesake_has_expired(
+    account: Account, namesakes: tuple[FileVersion, FileVersion]
+) -> None:
+    _, second = namesakes
+    assert tracking.is_known(DATE, second) == "duplicate"
+    assert tracking.track_file(DATE, second).outcome == "duplicate"
+    assert tracking.track_file(DATE, replace(second, sequencer=NEW)).outcome == "tracked"
+    assert [file.file_path for file in tracking.pending_files(DATE)] == [second.file_path]
+
+    removal = Removal("m", INPUT_BUCKET, second.key, None, NEWER)
+    assert tracking.record_removal(DATE, removal).outcome == "deleted"
+    assert list(tracking.pending_files(DATE)) == []
+
+
+def test_a_forgotten_file_that_comes_again_takes_its_name_back(
+    account: Account, namesakes: tuple[FileVersion, FileVersion]
+) -> None:
+    first, second = namesakes
+    assert tracking.track_file(DATE, first).outcome == "tracked"
+    assert {file.file_path for file in tracking.pending_files(DATE)} == {first.file_path, second.file_path}

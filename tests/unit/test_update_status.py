@@ -161,31 +161,66 @@ def test_a_version_that_a_lagging_clock_put_before_the_cut_is_not_marked_once_it
     assert account.files()[path]["status"] == "deleted"
 
 
-def test_without_time_to_look_for_deleted_files_nothing_is_claimed(account: Account, manifest: Manifest) -> None:
+def test_a_first_start_without_time_to_look_for_deleted_files_keeps_no_job_waiting(
+    account: Account, manifest: Manifest
+) -> None:
     (path,) = track(10)
     named = manifest(path)
     remove(account, path)
     account.tick = update_status.MARKING_TIME
 
-    answer = update(named)
-    assert (answer["claimed"], answer["files_marked"], answer["files_left"] > 0) == (False, 0, True)
-
-    account.tick = timedelta(0)
-    assert update(named) == {"claimed": True, "files_marked": 1, "files_left": 0}
+    assert update(named) == {"claimed": True, "files_marked": 0, "files_left": 0}
+    assert account.files()[path]["status"] == "deleted"
 
 
-def test_files_that_the_table_did_not_tell_of_are_left(account: Account, manifest: Manifest) -> None:
+def test_rows_that_the_table_does_not_tell_of_keep_no_job_waiting(
+    account: Account, manifest: Manifest, log: Telemetry
+) -> None:
     (path,) = track(10)
     named = manifest(path)
     remove(account, path)
 
     def unprocessed(proceed: Any, number: int, arguments: Any) -> Any:
+        account.wait(seconds=1)
         return {"Responses": {TRACKING_TABLE: []}, "UnprocessedKeys": arguments["RequestItems"]}
 
-    with intercepted(aws.dynamodb(), "batch_get_item", unprocessed):
+    with intercepted(aws.dynamodb(), "batch_get_item", unprocessed) as reads:
         answer = update(named)
 
-    assert (answer["claimed"], answer["files_left"] > 0) == (False, True)
+    assert answer == {"claimed": True, "files_marked": 0, "files_left": 0}
+    assert reads.call_count == 5
+    (line,) = [line for line in log.lines if line["level"] == "WARNING"]
+    assert line["files_left"] == 1
+
+
+@pytest.mark.parametrize("refused", [aws_error("ThrottlingException"), None], ids=["throttled", "left for later"])
+def test_rows_that_the_table_refuses_for_now_are_read_again(
+    account: Account, manifest: Manifest, refused: Exception | None
+) -> None:
+    (path,) = track(10)
+    named = manifest(path)
+    remove(account, path)
+
+    def at_first(proceed: Any, number: int, arguments: Any) -> Any:
+        if number > 1:
+            return proceed()
+        if refused:
+            raise refused
+        return {"Responses": {}, "UnprocessedKeys": arguments["RequestItems"]}
+
+    with intercepted(aws.dynamodb(), "batch_get_item", at_first):
+        assert update(named)["files_marked"] == 1
+
+
+def test_namesakes_of_two_folders_are_looked_for_by_both_their_names(account: Account, manifest: Manifest) -> None:
+    files = [a_file(f"{folder}/{DATE}-part.ndjson") for folder in ("eu", "us")]
+    for file in files:
+        tracking.track_file(DATE, file)
+    paths = [file.file_path for file in files]
+    named = manifest(*paths)
+    for path in paths:
+        remove(account, path)
+    assert update(named) == {"claimed": True, "files_marked": 2, "files_left": 0}
 
 
 def test_hundreds_of_files_deleted_since_are_all_marked(account: Account, manifest: Manifest) -> None:
