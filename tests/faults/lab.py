@@ -24,7 +24,8 @@ from moto.s3.models import s3_backends
 
 import start_workflow
 from local.lambda_endpoint import Invocation
-from manifest_builder import clock, manifests, tracking
+from manifest_builder import clock, manifests
+from manifest_builder.tracking import marking, table
 from tests.faults.calls import PREEMPTIONS, ZOMBIES, Call, Fault, Killed, Kind, Source, TimedOut
 from tests.faults.queue import Queue
 from tests.simulator import wire
@@ -173,9 +174,9 @@ class Lab(World):
 
         enter(mock.patch.object(BotocoreStubber, "__call__", send))
         enter(_threads_inherit_context())
-        enter(mock.patch.object(tracking, "ThreadPoolExecutor", _InThisThread))
+        enter(mock.patch.object(marking, "ThreadPoolExecutor", _InThisThread))
         enter(mock.patch.object(start_workflow, "ThreadPoolExecutor", _InThisThread))
-        enter(mock.patch.object(tracking, "time", SimpleNamespace(sleep=lambda _: None)))
+        enter(mock.patch.object(table, "time", SimpleNamespace(sleep=lambda _: None)))
         enter(mock.patch("botocore.endpoint.time", SimpleNamespace(sleep=lambda _: None)))
         return self
 

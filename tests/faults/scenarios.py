@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from moto.glue.exceptions import ConcurrentRunsExceededException, GlueClientError
 
-from manifest_builder import tracking
+from manifest_builder.tracking import locks
 from tests.faults.lab import Lab
 
 MB = 1024**2
@@ -125,7 +125,7 @@ def prepare_old_file(lab: Lab) -> None:
 def prepare_backlog(lab: Lab) -> None:
     """Files of three batches, tracked while somebody else held the lock."""
     arrive(lab, 5)
-    assert tracking.acquire_lock(DAY, "somebody else", "its token")
+    assert locks.acquire(DAY, "somebody else", "its token")
     lab.deliver_all()
     lab.later += timedelta(seconds=301)
     arrive(lab, 1, folder="last")

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 import check_threshold
-from manifest_builder import tracking
+from manifest_builder.tracking import manifest_records
 from tests.simulator.telemetry import Telemetry
 from tests.unit.support import DATE, Account, a_manifest, commit, track
 
@@ -27,7 +27,7 @@ def check(account: Account, *, batch_index: int = 0, flush_before: str | None = 
 
 def attempted(manifest_token: str = "token-1") -> None:
     commit(a_manifest(manifest_token))
-    assert tracking.claim_start(f"MANIFEST#{DATE}", f"batch-0001-{manifest_token}", "run-0", None)
+    assert manifest_records.claim_start(f"MANIFEST#{DATE}", f"batch-0001-{manifest_token}", "run-0", None)
 
 
 def test_an_empty_date_has_nothing_to_build(account: Account) -> None:

@@ -10,7 +10,7 @@ import pytest
 from botocore.exceptions import ConnectTimeoutError, ReadTimeoutError
 
 import start_workflow
-from start_workflow import MAX_INPUT_BYTES, Message
+from manifest_builder.redelivery import MAX_INPUT_BYTES, Message
 from tests.simulator.telemetry import Telemetry
 from tests.unit.support import aws_error, event
 
