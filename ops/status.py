@@ -15,13 +15,13 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
-from local.report import duration, plural, size
 from manifest_builder import aws, clock, manifests, tracking
 from manifest_builder.settings import settings
 from ops import shell
-from ops.keys import calendar_date
 from ops.screen import Screen
 from ops.stack import Stack
+from toolkit.parser import calendar_date
+from toolkit.texts import duration, plural, size
 
 EXAMPLES = ("status", "status 2025-12-23", "status --json")
 STATUSES = ("open", "started", "succeeded", "failed")

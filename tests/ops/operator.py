@@ -11,10 +11,7 @@ import pytest
 from botocore.client import BaseClient
 from botocore.exceptions import ClientError
 
-from manifest_builder import clock, tracking
-from ops import cli, events
-from ops.stack import Stack
-from tests.simulator.world import (
+from dev.simulator.world import (
     INPUT_BUCKET,
     REGION,
     TRACKING_TABLE,
@@ -23,6 +20,9 @@ from tests.simulator.world import (
     client,
     message,
 )
+from manifest_builder import clock, tracking
+from ops import cli, events
+from ops.stack import Stack
 
 MB = 1024**2
 DATE = "2025-12-23"

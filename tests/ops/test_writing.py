@@ -5,10 +5,10 @@ from unittest import mock
 import pytest
 from botocore.exceptions import ClientError
 
+from dev.simulator.world import INPUT_BUCKET
 from manifest_builder import tracking
 from ops import events, redrive
 from tests.ops.operator import DATE, MB, Operator
-from tests.simulator.world import INPUT_BUCKET
 
 KEY = f"orders/{DATE}/large.ndjson"
 FLUSHED = f"orders/{DATE}/waiting.ndjson"

@@ -11,18 +11,18 @@ from unittest import mock
 import boto3
 from botocore.exceptions import ClientError, ReadTimeoutError
 
-from manifest_builder import aws, clock, inputs, tracking
-from manifest_builder.files import FileVersion
-from manifest_builder.inputs import ObjectVersion
-from manifest_builder.manifests import ManifestRecord
-from tests.simulator.template import table_schema
-from tests.simulator.world import (
+from dev.simulator.world import (
     INPUT_BUCKET,
     MANIFEST_BUCKET,
     QUARANTINE_BUCKET,
     TRACKING_TABLE,
     World,
 )
+from dev.template import table_schema
+from manifest_builder import aws, clock, inputs, tracking
+from manifest_builder.files import FileVersion
+from manifest_builder.inputs import ObjectVersion
+from manifest_builder.manifests import ManifestRecord
 
 EVENTS = Path(__file__).parents[1] / "events"
 NOON = datetime(2025, 12, 23, 12, 0, 0, tzinfo=UTC)

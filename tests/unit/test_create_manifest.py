@@ -9,11 +9,11 @@ from unittest import mock
 import pytest
 
 import create_manifest
+from dev.simulator.telemetry import Telemetry
+from dev.simulator.world import GLUE_JOB, MANIFEST_BUCKET, TRACKING_TABLE
 from manifest_builder import aws, clock, tracking
 from manifest_builder.errors import LockLost
 from manifest_builder.manifests import ManifestRecord
-from tests.simulator.telemetry import Telemetry
-from tests.simulator.world import GLUE_JOB, MANIFEST_BUCKET, TRACKING_TABLE
 from tests.unit.support import (
     ANSWER_LOST,
     DATE,

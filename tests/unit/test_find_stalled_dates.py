@@ -8,8 +8,8 @@ from unittest import mock
 import pytest
 
 import find_stalled_dates
+from dev.simulator.telemetry import Telemetry
 from manifest_builder import aws, batching, tracking
-from tests.simulator.telemetry import Telemetry
 from tests.unit.support import DATE, NOON, Account, a_file, a_manifest, commit, track
 
 MAX = 751_619_276

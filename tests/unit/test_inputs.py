@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import pytest
 
+from dev.simulator.world import INPUT_BUCKET
 from manifest_builder import inputs, tracking
 from manifest_builder.files import FileVersion, Removal
 from manifest_builder.inputs import ObjectVersion, current_version
-from tests.simulator.world import INPUT_BUCKET
 from tests.unit.support import DATE, Account, a_file
 
 KEY = a_file().key

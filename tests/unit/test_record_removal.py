@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 
 import record_removal
+from dev.simulator.world import INPUT_BUCKET
 from manifest_builder import aws, tracking
 from manifest_builder.errors import RowContended
 from manifest_builder.files import FileVersion, Removal
-from tests.simulator.world import INPUT_BUCKET
 from tests.unit.support import DATE, Account, a_file, answer_lost, intercepted, is_current
 from tests.unit.test_tracking_files import NEW, NEWER, OLD, OLDER, mark, outcome_of
 

@@ -10,10 +10,10 @@ from unittest import mock
 import pytest
 
 import track_file
+from dev.simulator.world import TRACKING_TABLE
 from manifest_builder import aws, files, tracking
 from manifest_builder.errors import RowContended
 from manifest_builder.files import FileVersion, disambiguated_name
-from tests.simulator.world import TRACKING_TABLE
 from tests.unit.support import DATE, MB, NOON, Account, a_file, answer_lost, aws_error, failing, intercepted, is_current
 
 OLDER, OLD, NEW, NEWER = "0055AED6D0", "0055AED6DC", "0055AED6DD", "0055AED7"
