@@ -63,10 +63,11 @@ load: $(DEV)/.installed ## 2,000 files on the deployed stack while functions are
 bench: $(BENCH)/.installed ## cost and speed beside a monolith's, measured (15 minutes): docs/performance.md
 	@PYTHONPATH=functions $(BENCH)/bin/python -m dev.bench $(ARGS)
 
-lint: $(DEV)/.installed $(CHECKOV)/.installed $(if $(npm),$(NPM)/.installed) ## ruff, mypy --strict, bandit, cfn-lint, checkov, statelint, asl-validator
+lint: $(DEV)/.installed $(CHECKOV)/.installed $(if $(npm),$(NPM)/.installed) ## ruff, mypy --strict, import-linter, bandit, cfn-lint, checkov, statelint, asl-validator
 	@$(DEV)/bin/ruff check
 	@$(DEV)/bin/ruff format --check
 	@$(DEV)/bin/mypy
+	@PYTHONPATH=functions $(DEV)/bin/lint-imports --no-logo --no-cache
 	@$(DEV)/bin/bandit --quiet --configfile pyproject.toml --recursive functions glue ops toolkit dev
 	@$(DEV)/bin/cfn-lint template.yaml
 	@folder=$$(mktemp -d) && trap 'rm -r "$$folder"' EXIT && \

@@ -23,7 +23,10 @@ def project(tmp_path: Path) -> Path:
 @pytest.fixture
 def content_linters(project: Path) -> Path:
     """The environments are there, and whatever their linters are asked, they find nothing."""
-    for environment, programs in {"dev": "ruff mypy bandit cfn-lint statelint python", "checkov": "checkov"}.items():
+    for environment, programs in {
+        "dev": "ruff mypy lint-imports bandit cfn-lint statelint python",
+        "checkov": "checkov",
+    }.items():
         folder = project / ".venv" / environment / "bin"
         folder.mkdir(parents=True)
         (folder.parent / ".installed").touch()
