@@ -1,4 +1,4 @@
-"""CheckThreshold: is there anything to build for this date?"""
+"""CheckThreshold: says whether there is a manifest to build or to resume for this date."""
 
 from typing import Any
 
@@ -13,11 +13,12 @@ LATEST_START_SECONDS = 45
 
 @box
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
-    """Asked for every date, even if all its files were duplicates: redelivery is how an abandoned build is found.
+    """Runs for every date, even if all its files were duplicates: a redelivered file finds an abandoned build.
 
     in:  {"run_id", "execution", "date_prefix", "flush_before", "batch_index", "started_at"}
     out: {"build": bool, "reason": "resume" | "batch" | "below" | "late", "batch_index": n, "jobs_waiting": n}
-    `batch_index` counts the batches that this execution has decided to cut for the date.
+    `batch_index` counts the batches that this execution has decided to cut for the date; `jobs_waiting` the manifests
+    whose start was attempted less than 60 s ago.
     """
     batch_index: int = event["batch_index"]
     next_step = plan(
@@ -28,9 +29,9 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
         at=clock.now(),
     )
     reason = "resume" if next_step.manifest else "batch" if next_step.batch else "below"
-    # Asked last: reading a long backlog takes its time too.
+    # The clock is read last, because reading a long backlog takes time.
     if clock.age_seconds(event["started_at"], clock.now()) > LATEST_START_SECONDS:
-        # The next execution continues.
+        # A new critical section would not end within the execution. The next execution continues.
         reason = "late"
     outcome(reason, jobs_waiting=next_step.waiting)
     return {

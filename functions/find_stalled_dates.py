@@ -1,4 +1,4 @@
-"""FindStalledDates: the sweep's first box. What has been left behind, whatever the reason?"""
+"""FindStalledDates: the sweep's first box. Finds dates whose work was left unfinished, for any reason."""
 
 import random
 import uuid
@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from manifest_builder import batching, clock, manifests, tracking
+from manifest_builder import batching, clock
 from manifest_builder.settings import settings
 from manifest_builder.telemetry import box, count_bytes, gauge_seconds, logger, outcome
+from manifest_builder.tracking.pending import Unfinished, scan_unfinished
 
 # Oldest first; the next sweep takes the rest.
 DATES_PER_SWEEP = 20
@@ -25,8 +26,8 @@ class DateBacklog:
     pending_bytes: int = 0
     oldest_file: str | None = None
     oldest_open_manifest: str | None = None
-    started: list[dict[str, Any]] = field(default_factory=list)
-    """The entries of manifests that name their run."""
+    started: list[Unfinished] = field(default_factory=list)
+    """Manifests whose job run has no recorded outcome."""
 
     @property
     def oldest(self) -> str:
@@ -35,21 +36,21 @@ class DateBacklog:
 
 @box
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
-    """Dates with an open manifest, an overdue threshold, or a file older than the flush age.
+    """Finds dates with an open manifest, a full batch, or a pending file older than the flush age.
 
     in:  {"execution", "sweep": true}
     out: the shape of ParseEvent's output, with no files; "flush_before" is set for a date with a file that old;
-         "job_runs": the runs whose outcome is not known after OUTCOME_AFTER_MINUTES, an event of theirs may be lost
+         "job_runs": the runs without outcome after OUTCOME_AFTER_MINUTES, because their event may be lost
     """
-    # An asynchronous Express execution may be restarted under the same name: the run gets an id of its own.
+    # Step Functions may restart an asynchronous Express execution under the same name, so the name identifies no run.
     run_id = str(uuid.uuid4())
     logger.append_keys(run_id=run_id)
     started = clock.now()
     backlogs = read_backlogs()
     now = clock.now()
     if now - started > SEARCH_TIME:
-        # CheckThreshold begins nothing in an execution that is 45 s old: such a sweep is of no use.
-        logger.error("the search for stalled dates takes too long", extra={"seconds": (now - started).total_seconds()})
+        # CheckThreshold starts no build in an execution that is 45 s old, so this sweep builds little or nothing.
+        logger.error("the search for stalled dates took too long", extra={"seconds": (now - started).total_seconds()})
     flush_before = clock.to_text(now - timedelta(minutes=settings().flush_after_minutes))
 
     def is_full(backlog: DateBacklog) -> bool:
@@ -84,21 +85,21 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
 
 
 def overdue_runs(backlogs: Iterable[DateBacklog], now: datetime) -> list[dict[str, Any]]:
-    """Any of them where there are many: those that go on for long must not hide others from every sweep."""
+    """Runs without outcome for long; a random choice of many, so that long runs do not hide others from every sweep."""
     latest = clock.to_text(now - timedelta(minutes=settings().outcome_after_minutes))
-    started = [row for backlog in backlogs for row in backlog.started if row["pending_since"] <= latest]
+    started = [manifest for backlog in backlogs for manifest in backlog.started if manifest.pending_since <= latest]
     return [
         {
-            "job_run_id": row["job_run_id"],
-            "date_prefix": manifests.date_of(row["date_prefix"]),
-            "manifest_path": row["file_path"],
+            "job_run_id": manifest.job_run_id,
+            "date_prefix": manifest.date_prefix,
+            "manifest_path": manifest.file_path,
         }
-        for row in random.sample(started, min(len(started), RUNS_PER_SWEEP))
+        for manifest in random.sample(started, min(len(started), RUNS_PER_SWEEP))
     ]
 
 
 def write_metrics(backlogs: Collection[DateBacklog], now: datetime) -> None:
-    """Each of them at every sweep, 0 where nothing is left behind: a value that is missing means that no sweep ran."""
+    """Writes every metric at every sweep, 0 if nothing is pending: a missing value means that no sweep ran."""
 
     def oldest_seconds(moments: Iterable[str | None]) -> float:
         return max((clock.age_seconds(since, now) for since in moments if since), default=0.0)
@@ -106,23 +107,23 @@ def write_metrics(backlogs: Collection[DateBacklog], now: datetime) -> None:
     oldest_pending = oldest_seconds(backlog.oldest_file for backlog in backlogs)
     count_bytes("PendingBytes", sum(backlog.pending_bytes for backlog in backlogs))
     gauge_seconds("OldestPendingSeconds", oldest_pending)
-    # The flush age is a setting: an alarm needs a number that means the same in every deployment.
+    # The flush age is a setting. An alarm needs a number that means the same in every deployment.
     gauge_seconds("OldestOverdueSeconds", max(0.0, oldest_pending - settings().flush_after_minutes * 60))
     gauge_seconds("OldestOpenManifestSeconds", oldest_seconds(backlog.oldest_open_manifest for backlog in backlogs))
 
 
 def read_backlogs() -> dict[str, DateBacklog]:
+    """The unfinished work of every date that has any."""
     backlogs: dict[str, DateBacklog] = {}
-    for row in tracking.scan_unfinished():
-        date_prefix = manifests.date_of(row["date_prefix"])
-        backlog = backlogs.setdefault(date_prefix or row["date_prefix"], DateBacklog())
-        since: str = row["pending_since"]
-        if "job_run_id" in row:
-            backlog.started.append(row)
-        elif date_prefix:
+    for work in scan_unfinished():
+        backlog = backlogs.setdefault(work.date_prefix, DateBacklog())
+        since = work.pending_since
+        if work.job_run_id:
+            backlog.started.append(work)
+        elif work.is_manifest:
             backlog.oldest_open_manifest = min(since, backlog.oldest_open_manifest or since)
         else:
             backlog.oldest_file = min(since, backlog.oldest_file or since)
             backlog.pending_files += 1
-            backlog.pending_bytes += int(row["file_size_bytes"])
+            backlog.pending_bytes += work.size_bytes
     return backlogs

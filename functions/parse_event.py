@@ -1,4 +1,4 @@
-"""ParseEvent: queue messages in, files grouped by date out."""
+"""ParseEvent: reads the queue messages and groups their files by date."""
 
 import uuid
 from collections import defaultdict
@@ -13,7 +13,7 @@ REASON_CHARACTERS = 300
 
 @box
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
-    """Read every message; one that cannot be read is rejected alone.
+    """Reads every message. A message that cannot be read is rejected alone.
 
     in:  {"execution", "messages": [{"messageId", "body"}]}
     out: {"run_id", "dates": [{"date_prefix", "files": [...], "flush_before": null}],

@@ -1,4 +1,4 @@
-"""QuarantineFile: a refused file is copied aside and its reason recorded; the original stays."""
+"""QuarantineFile: copies a refused file to the quarantine bucket and records why; the original stays."""
 
 from typing import Any
 from urllib.parse import quote
@@ -6,29 +6,30 @@ from urllib.parse import quote
 from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import ClientError
 
-from manifest_builder import aws, tracking
+from manifest_builder import aws
 from manifest_builder.files import FileVersion
 from manifest_builder.settings import GB, MB, settings
 from manifest_builder.telemetry import box, outcome
+from manifest_builder.tracking import file_rows
 
-# CopyObject's own limit; a larger copy would not end within the function's time.
+# The limit of CopyObject. A larger copy would not end within the function's timeout.
 MAX_COPY_BYTES = 5 * GB
 COPY = TransferConfig(multipart_threshold=256 * MB, multipart_chunksize=256 * MB, max_concurrency=10)
 
 
 @box
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
-    """Copy first, then record: a crash in between repeats the copy, and never loses it.
+    """Copies first, then records: after a crash in between, the copy is made again rather than missing.
 
     in:  {"run_id", "execution", "date_prefix", "file", "reason"}
     out: {"message_id", "file_path", "size_bytes", "outcome": "quarantined" | "duplicate" | "superseded"}
     """
     file = FileVersion.from_state(event["file"])
-    found = tracking.is_known(event["date_prefix"], file)
+    found = file_rows.is_known(event["date_prefix"], file)
     note = None
     if found is None:
         note = copy_aside(file, event["reason"])
-        found = tracking.record_quarantine(event["date_prefix"], file, event["reason"], note).outcome
+        found = file_rows.record_quarantine(event["date_prefix"], file, event["reason"], note).outcome
     outcome(found, reason=event["reason"], copied_to=note)
     return {
         "message_id": file.message_id,
@@ -39,16 +40,16 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
 
 
 def metadata(file: FileVersion, reason: str) -> dict[str, str]:
-    """Why the copy is there and where it came from. Metadata travels in headers: ASCII, and 2 KB in all.
+    """Reason and origin of a copy, as object metadata: ASCII of at most 2 KB (S3 user guide, object metadata).
 
-    The copy has its origin's key, so nothing is lost where a long key is cut off here.
+    A long origin is cut off. The copy has the same key, so the origin is still known.
     """
     origin = quote(file.file_path, safe=":/")
     return {"quarantine-reason": quote(reason, safe=" ")[:256], "quarantine-origin": origin[:1024]}
 
 
 def copy_aside(file: FileVersion, reason: str) -> str:
-    """Copy the refused version to the quarantine bucket. Returns the copy's URI, or why there is none."""
+    """Copies the refused version to the quarantine bucket. Returns the copy's URI, or why there is none."""
     bucket = settings().quarantine_bucket
     if bucket is None:
         return "not copied: no quarantine bucket is set"
@@ -64,7 +65,7 @@ def copy_aside(file: FileVersion, reason: str) -> str:
             file.key,
             ExtraArgs={
                 "MetadataDirective": "REPLACE",
-                # Tags would need s3:GetObjectTagging and s3:PutObjectTagging, and say nothing here.
+                # To copy tags would need s3:GetObjectTagging and s3:PutObjectTagging.
                 "TaggingDirective": "REPLACE",
                 "Metadata": metadata(file, reason),
             },

@@ -1,4 +1,4 @@
-"""ReportResult: what the execution has to say, small: which messages go back, and how many files became what."""
+"""ReportResult: the output of the execution: the messages that go back to the queue, and counts of files by outcome."""
 
 from collections import Counter
 from typing import Any
@@ -49,16 +49,16 @@ def log_failure(message: str, failed: dict[str, Any], name: str) -> None:
 
 
 def write_metrics(event: dict[str, Any], answer: dict[str, Any]) -> None:
-    """Zeros are left out, but for those of FilesQuarantined."""
+    """Writes the metrics of an execution. A metric that is zero is left out, except FilesQuarantined."""
     counts = {f"Files{name.capitalize()}": number for name, number in answer["files"].items() if name != "quarantined"}
     counts["MessagesRejected"] = answer["rejected"]
     counts["JobsWaiting"] = answer["jobs_waiting"]
-    # Step Functions puts the service before the name of an error that a service integration returned.
+    # Step Functions prefixes the error of a service integration with the service's name.
     counts["JobStartsFailed"] = sum(date.get("error", "").startswith("Glue.") for date in event["dates"])
     for name, number in counts.items():
         if number:
             count(name, number)
-    # One value for each file that was judged: their sum is how many were refused, their average is the share of these.
+    # One value per validated file, 0 or 1: their sum is the number of refused files, their average the share.
     for was_refused in [0] * answer["files"]["tracked"] + [1] * answer["files"]["quarantined"]:
         count("FilesQuarantined", was_refused)
     if answer["files"]["tracked"]:

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from manifest_builder import tracking
 from manifest_builder.files import FileVersion
 from manifest_builder.telemetry import file_box, outcome
+from manifest_builder.tracking import file_rows
 
 
 @file_box
@@ -15,7 +15,7 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
     out: {"message_id", "file_path", "size_bytes", "outcome": "tracked" | "duplicate" | "superseded"}
     """
     file = FileVersion.from_state(event["file"])
-    stored = tracking.track_file(event["date_prefix"], file)
+    stored = file_rows.track_file(event["date_prefix"], file)
     outcome(stored.outcome, file_name=stored.file_name)
     return {
         "message_id": file.message_id,

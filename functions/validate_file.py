@@ -1,4 +1,4 @@
-"""ValidateFile: is this a file of the pipeline, by its name and size?"""
+"""ValidateFile: checks a file's extension and size."""
 
 from typing import Any
 
@@ -21,6 +21,7 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
 
 
 def reason_to_refuse(key: str, size_bytes: int) -> str | None:
+    """Why a file of this key and size is not valid; None if it is (specification, validate_file)."""
     if not key.endswith(EXTENSION):
         return "Invalid extension"
     if not settings().min_file_bytes <= size_bytes <= settings().max_file_bytes:

@@ -18,9 +18,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from manifest_builder import clock, tracking
+from manifest_builder import clock, versions
 from manifest_builder.files import FileVersion, date_in_key
+from manifest_builder.rows import FileRow
 from manifest_builder.settings import settings
+from manifest_builder.tracking import file_rows
 from ops import events, shell
 from ops.keys import named_key
 from ops.screen import Screen
@@ -38,7 +40,7 @@ EXAMPLES = (
 )
 NOTHING_LISTED = 1
 
-Rows = Mapping[tuple[str, str], dict[str, Any]]
+Rows = Mapping[tuple[str, str], FileRow]
 """By date and path."""
 
 
@@ -144,7 +146,7 @@ def take(
         for version in page.get("Versions", [])
         if version["IsLatest"] and (listed := _listed(stack.input_bucket, version))
     ]
-    rows = tracking.read_rows((date_prefix, listed.file) for listed in latest for date_prefix in listed.dates)
+    rows = file_rows.read_rows((date_prefix, listed.file) for listed in latest for date_prefix in listed.dates)
     unknown = [listed for listed in latest if not is_known(listed, rows)]
     to_send = unknown if with_forgotten else [listed for listed in unknown if not may_be_forgotten(listed)]
     if not dry_run:
@@ -164,7 +166,7 @@ def is_known(listed: Listed, rows: Rows) -> bool:
     """
     of_file = [rows.get((date_prefix, listed.file.file_path)) for date_prefix in listed.dates]
     return any(
-        row and row["status"] != "deleted" and "released" not in row and tracking.is_version_of(listed.file, row)
+        row and row.status != "deleted" and not row.released and versions.is_version_of(listed.file, row)
         for row in of_file
     )
 

@@ -6,7 +6,8 @@ Not while another run holds the date's lock: the execution would find it, and le
 import argparse
 from dataclasses import asdict
 
-from manifest_builder import clock, tracking
+from manifest_builder import clock
+from manifest_builder.tracking.pending import pending_files
 from ops import machine, shell
 from ops.screen import Screen
 from ops.stack import Stack
@@ -24,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(stack: Stack, options: argparse.Namespace, screen: Screen) -> int:
-    pending = list(tracking.pending_files(options.date))
+    pending = list(pending_files(options.date))
     total_bytes = sum(file.size_bytes for file in pending)
     lock = read_lock(options.date) if pending else None
     is_held = lock is not None and not lock.is_over

@@ -11,8 +11,10 @@ from typing import Any
 
 from rich.markup import escape
 
-from manifest_builder import tracking
+from manifest_builder import versions
 from manifest_builder.files import FileVersion
+from manifest_builder.rows import FileRow
+from manifest_builder.tracking import file_rows
 from ops import events
 from ops.keys import named_file
 from ops.screen import Screen
@@ -37,10 +39,10 @@ def run(stack: Stack, options: argparse.Namespace, screen: Screen) -> int:
     why_not, current = _look(rows, file)
     if current:
         (row,) = _quarantined(rows)
-        if not screen.confirm(f"Sends an S3 event for {file.file_path}, which is quarantined: {row['reason']}"):
+        if not screen.confirm(f"Sends an S3 event for {file.file_path}, which is quarantined: {row.reason}"):
             return REFUSED
-        if tracking.release_version(row):
-            events.send(stack.input_queue_url, [_event(current, row["date_prefix"], stack.region)])
+        if file_rows.release_version(row):
+            events.send(stack.input_queue_url, [_event(current, row.date_prefix, stack.region)])
         else:
             why_not = "its row has changed meanwhile: look again"
     screen.answer({"stack": stack.name, "file": file.file_path, "released": why_not is None, "reason": why_not})
@@ -48,19 +50,19 @@ def run(stack: Stack, options: argparse.Namespace, screen: Screen) -> int:
     return REFUSED if why_not else 0
 
 
-def _look(rows: list[dict[str, Any]], file: FileVersion) -> tuple[str, None] | tuple[None, FileVersion]:
+def _look(rows: list[FileRow], file: FileVersion) -> tuple[str, None] | tuple[None, FileVersion]:
     """Why the file cannot be released, or else the version of it that can."""
     quarantined = _quarantined(rows)
     if not quarantined:
-        statuses = " or ".join(sorted({row["status"] for row in rows}))
+        statuses = " or ".join(sorted({row.status for row in rows}))
         return f"it is {statuses}, not quarantined" if rows else "the table does not know it", None
     if len(quarantined) > 1:
-        dates = " or ".join(row["date_prefix"] for row in quarantined)
+        dates = " or ".join(row.date_prefix for row in quarantined)
         return f"it was refused on several days: --date {dates}", None
     found = current_version(file)
     if found is None:
         return "the object is not in the bucket any more", None
-    if not tracking.is_version_of(found.file, quarantined[0]):
+    if not versions.is_version_of(found.file, quarantined[0]):
         return "the version that was refused is not the current one, which has an event of its own", None
     refused = _reason_to_refuse(file.key, found.file.size_bytes)
     if refused:
@@ -68,8 +70,8 @@ def _look(rows: list[dict[str, Any]], file: FileVersion) -> tuple[str, None] | t
     return None, found.file
 
 
-def _quarantined(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [row for row in rows if row["status"] == "quarantined"]
+def _quarantined(rows: list[FileRow]) -> list[FileRow]:
+    return [row for row in rows if row.status == "quarantined"]
 
 
 def _event(file: FileVersion, date_prefix: str, region: str) -> dict[str, Any]:

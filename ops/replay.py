@@ -6,8 +6,9 @@ between, say it again, or wait for the next sweep.
 
 import argparse
 
-from manifest_builder import tracking
+from manifest_builder.manifests import ManifestRecord
 from manifest_builder.settings import settings
+from manifest_builder.tracking import manifest_records
 from ops import machine, shell
 from ops.keys import named_manifest
 from ops.screen import Screen
@@ -36,20 +37,24 @@ def run(stack: Stack, options: argparse.Namespace, screen: Screen) -> int:
     record = find_record(uri)
     if record is None:
         return _refuse(stack, screen, uri, "there is no record of this manifest")
-    status, attempt = record["status"], int(record.get("attempt", 1))
+    status, attempt = record.status, record.attempt
     if status in WHY_NOT and not options.force:
         return _refuse(stack, screen, uri, f"it is {status}: {WHY_NOT[status]}; --force does it all the same")
     # One that is open already has been opened by a replay that was cut short, or its first start is still to come.
     next_attempt = attempt if status == "open" else attempt + 1
     if not screen.confirm(f"Starts the job for {uri} ({status}) as attempt {next_attempt}"):
         return REFUSED
-    if status != "open" and not tracking.reopen_manifest(date_prefix, record["file_name"], run_id=record["job_run_id"]):
+    if status != "open" and not _reopen(record):
         return _refuse(stack, screen, uri, "its record has changed meanwhile: look again")
     execution = machine.start(stack, date_prefix, flush_before=None)
     screen.answer(_document(stack, uri, replayed=True, attempt=next_attempt, execution=execution))
     screen.say(f"opened as attempt {next_attempt}; the execution {execution} starts the job")
     screen.say(f"see: {shell.command(stack, 'status', date_prefix)}")
     return 0
+
+
+def _reopen(record: ManifestRecord) -> bool:
+    return manifest_records.reopen(record.date_prefix, record.record_name, run_id=str(record.job_run_id))
 
 
 def _refuse(stack: Stack, screen: Screen, uri: str, why: str) -> int:

@@ -8,15 +8,16 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
-from typing import Any
 
 from rich import box
 from rich.markup import escape
 from rich.table import Table
 
-from manifest_builder import aws, clock, manifests, tracking
+from manifest_builder import aws, clock
+from manifest_builder.manifests import ManifestRecord, Status
 from manifest_builder.settings import settings
+from manifest_builder.tracking import locks, manifest_records
+from manifest_builder.tracking.pending import pending_files, scan_unfinished
 from ops import shell
 from ops.screen import Screen
 from ops.stack import Stack
@@ -24,7 +25,7 @@ from toolkit.parser import calendar_date
 from toolkit.texts import duration, plural, size
 
 EXAMPLES = ("status", "status 2025-12-23", "status --json")
-STATUSES = ("open", "started", "succeeded", "failed")
+STATUSES: tuple[Status, ...] = ("open", "started", "succeeded", "failed")
 QUERIES_AT_ONCE = 16
 
 
@@ -85,7 +86,7 @@ def unfinished_dates() -> list[str]:
 
 def dates_with_work() -> set[str]:
     """Dates with pending files, or with manifests whose outcome is not known."""
-    return {manifests.date_of(row["date_prefix"]) or row["date_prefix"] for row in tracking.scan_unfinished()}
+    return {work.date_prefix for work in scan_unfinished()}
 
 
 def manifest_dates() -> Iterator[str]:
@@ -97,13 +98,13 @@ def manifest_dates() -> Iterator[str]:
 
 
 def has_failed(date_prefix: str) -> bool:
-    return any(record["status"] == "failed" for record in tracking.manifest_records(date_prefix))
+    return any(record.status == "failed" for record in manifest_records.of_date(date_prefix))
 
 
 def read_status(date_prefix: str) -> DateStatus:
-    pending = list(tracking.pending_files(date_prefix))
-    records = tracking.manifest_records(date_prefix)
-    counts = Counter(record["status"] for record in records)
+    pending = list(pending_files(date_prefix))
+    records = list(manifest_records.of_date(date_prefix))
+    counts = Counter(record.status for record in records)
     return DateStatus(
         date=date_prefix,
         pending_files=len(pending),
@@ -111,16 +112,15 @@ def read_status(date_prefix: str) -> DateStatus:
         oldest_pending=min((file.pending_since for file in pending), default=None),
         manifests={status: counts[status] for status in STATUSES},
         lock=read_lock(date_prefix),
-        failed=[_failed(record) for record in records if record["status"] == "failed"],
+        failed=[_failed(record) for record in records if record.status == "failed"],
     )
 
 
 def read_lock(date_prefix: str) -> Lock | None:
-    lock = tracking.read_lock(date_prefix)
+    lock = locks.read(date_prefix)
     if lock is None:
         return None
-    ends = datetime.fromtimestamp(int(lock["ttl"]), UTC)
-    return Lock(holder=lock["lock_id"], lease_ends=clock.to_text(ends), is_over=ends < clock.now())
+    return Lock(holder=lock.run_id, lease_ends=clock.to_text(lock.expires_at), is_over=lock.expires_at < clock.now())
 
 
 def describe_lock(lock: Lock | None) -> str:
@@ -131,13 +131,8 @@ def describe_lock(lock: Lock | None) -> str:
     return f"held by run {lock.holder} until {lock.lease_ends}"
 
 
-def _failed(record: dict[str, Any]) -> FailedManifest:
-    return FailedManifest(
-        manifest=record["file_path"],
-        run_id=record.get("job_run_id"),
-        attempt=int(record.get("attempt", 1)),
-        error=record.get("error"),
-    )
+def _failed(record: ManifestRecord) -> FailedManifest:
+    return FailedManifest(record.file_path, run_id=record.job_run_id, attempt=record.attempt, error=record.error)
 
 
 def _show(dates: list[DateStatus], screen: Screen) -> None:

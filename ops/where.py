@@ -11,9 +11,12 @@ import boto3
 from botocore.exceptions import ClientError
 from rich.markup import escape
 
-from manifest_builder import aws, tracking
+from manifest_builder import aws, versions
 from manifest_builder.files import NULL_VERSION, FileVersion, date_in_key
+from manifest_builder.manifests import ManifestRecord
+from manifest_builder.rows import FileRow
 from manifest_builder.settings import settings
+from manifest_builder.tracking import file_rows, manifest_records
 from ops import shell
 from ops.backfill import Listed
 from ops.keys import named_file, named_manifest
@@ -66,17 +69,17 @@ def run(stack: Stack, options: argparse.Namespace, screen: Screen) -> int:
     return 0 if rows else UNKNOWN
 
 
-def find_rows(file: FileVersion, date_prefix: str | None, screen: Screen) -> list[dict[str, Any]]:
+def find_rows(file: FileVersion, date_prefix: str | None, screen: Screen) -> list[FileRow]:
     """One at most where the date is known; a key without a date may have been uploaded on several days."""
     own_date = date_in_key(file.key)
     if own_date and date_prefix and date_prefix != own_date:
         raise UsageError(f"the date of {file.key} is its key's own, {own_date}: leave --date out")
     date_prefix = date_prefix or own_date
     if date_prefix:
-        row = tracking.find_row(date_prefix, file)
+        row = file_rows.find_row(date_prefix, file)
         return [row] if row else []
     screen.say("the key has no date: reading the whole table; --date DATE would read one row")
-    return list(tracking.scan_rows(file.file_path))
+    return list(file_rows.scan_rows(file.file_path))
 
 
 def current_version(file: FileVersion) -> Listed | None:
@@ -97,21 +100,21 @@ def current_version(file: FileVersion) -> Listed | None:
     return Listed(current, found["LastModified"])
 
 
-def is_of_a_row(current: Listed, rows: list[dict[str, Any]], named_date: str | None) -> bool:
+def is_of_a_row(current: Listed, rows: list[FileRow], named_date: str | None) -> bool:
     """Whether the table knows the version that is in the bucket. By a date that was named one day's row is read, but a
     key without a date may be known on another day."""
-    if any(tracking.is_version_of(current.file, row) for row in rows):
+    if any(versions.is_version_of(current.file, row) for row in rows):
         return True
     if named_date is None:
         return False
-    of_other_days = tracking.read_rows((date_prefix, current.file) for date_prefix in current.dates)
-    return any(tracking.is_version_of(current.file, row) for row in of_other_days.values())
+    of_other_days = file_rows.read_rows((date_prefix, current.file) for date_prefix in current.dates)
+    return any(versions.is_version_of(current.file, row) for row in of_other_days.values())
 
 
-def find_record(manifest_path: str) -> dict[str, Any] | None:
+def find_record(manifest_path: str) -> ManifestRecord | None:
     date_prefix, uri = named_manifest(manifest_path, settings().manifest_bucket)
-    records = tracking.manifest_records(date_prefix)
-    return next((record for record in records if record["file_path"] == uri), None)
+    records = manifest_records.of_date(date_prefix)
+    return next((record for record in records if record.file_path == uri), None)
 
 
 def run_state(run_id: str) -> dict[str, Any]:
@@ -125,37 +128,36 @@ def run_state(run_id: str) -> dict[str, Any]:
     return {"run_id": run_id, "state": found["JobRunState"], "error": found.get("ErrorMessage")}
 
 
-def _answer(row: dict[str, Any]) -> dict[str, Any]:
-    record = find_record(row["manifest_path"]) if "manifest_path" in row else None
-    run_id = record.get("job_run_id") if record else None
+def _answer(row: FileRow) -> dict[str, Any]:
+    record = find_record(row.manifest_path) if row.manifest_path else None
     return {
-        "date": row["date_prefix"],
-        "file_name": row["file_name"],
-        "status": row["status"],
-        "reason": row.get("reason"),
-        "copied_to": row.get("copied_to"),
-        "size_bytes": int(row["file_size_bytes"]) if "file_size_bytes" in row else None,
-        "version_id": row.get("version_id"),
-        "created_at": row["created_at"],
-        "pending_since": row.get("pending_since"),
+        "date": row.date_prefix,
+        "file_name": row.file_name,
+        "status": row.status,
+        "reason": row.reason,
+        "copied_to": row.copied_to,
+        "size_bytes": row.file_size_bytes,
+        "version_id": row.version_id,
+        "created_at": row.created_at,
+        "pending_since": row.pending_since,
         "manifest": _manifest(record) if record else None,
-        "job_run": run_state(run_id) if run_id else None,
+        "job_run": run_state(record.job_run_id) if record and record.job_run_id else None,
     }
 
 
-def _manifest(record: dict[str, Any]) -> dict[str, Any]:
+def _manifest(record: ManifestRecord) -> dict[str, Any]:
     return {
-        "path": record["file_path"],
-        "status": record["status"],
-        "file_count": int(record["file_count"]),
-        "size_bytes": int(record["file_size_bytes"]),
-        "created_at": record["created_at"],
-        "attempt": int(record.get("attempt", 1)),
-        "error": record.get("error"),
+        "path": record.file_path,
+        "status": record.status,
+        "file_count": record.file_count,
+        "size_bytes": record.file_size_bytes,
+        "created_at": record.created_at,
+        "attempt": record.attempt,
+        "error": record.error,
     }
 
 
-def _hint(rows: list[dict[str, Any]], current: Listed | None, *, is_newer: bool) -> str | None:
+def _hint(rows: list[FileRow], current: Listed | None, *, is_newer: bool) -> str | None:
     """What the bucket says beyond the table."""
     if not rows:
         if current is None:
@@ -163,7 +165,7 @@ def _hint(rows: list[dict[str, Any]], current: Listed | None, *, is_newer: bool)
         return "the object is in the bucket: its event is on the way, waits in the dead-letter queue, or was never sent"
     if is_newer:
         return "a newer version is in the bucket, which the table does not know (yet)"
-    if current and all(row["status"] == "deleted" for row in rows):
+    if current and all(row.status == "deleted" for row in rows):
         return "the object is in the bucket again"
     return None
 

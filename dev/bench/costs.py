@@ -12,7 +12,7 @@ from typing import Any, Self
 from dev.bench import deployment
 from dev.bench.counts import Counts
 from dev.bench.deployment import Settings
-from manifest_builder.tracking import MARKING_THREADS
+from manifest_builder.tracking.marking import MARKING_THREADS
 
 DATA = Path(__file__).with_name("prices.toml")
 MILLION = 1_000_000

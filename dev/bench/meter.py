@@ -36,7 +36,7 @@ LIKE_DEPLOYED = {
     "_X_AMZN_TRACE_ID": "Root=1-692f1a2b-4c5d6e7f8091a2b3c4d5e6f7;Parent=53995c3f42cd8ad8;Sampled=1",
 }
 # What an invocation takes of the world's clock, which every look at it moves on by a millisecond. A mark looks twice: a
-# date's rows take 500 marks a second (tracking.mark_manifested).
+# date's rows take 500 marks a second (marking.mark_manifested).
 INVOCATION = timedelta(milliseconds=250)
 PATIENCE_SECONDS = 1800
 EXECUTION_ARN = (

@@ -47,9 +47,12 @@ from dev.faults.scenarios import (
 )
 from dev.simulator.world import Function
 from dev.template import all_states
-from manifest_builder import aws, clock, manifests, planning, tracking
+from manifest_builder import aws, clock, job_runs, manifests, planning, versions
 from manifest_builder.manifests import ManifestRecord
 from manifest_builder.planning import Plan
+from manifest_builder.rows import FileRow
+from manifest_builder.tracking import locks, table
+from manifest_builder.versions import Change
 
 Event = dict[str, Any]
 Double = Callable[[], AbstractContextManager[Any]]
@@ -247,18 +250,19 @@ def token_of_the_run() -> Iterator[None]:
 
 
 def nothing_is_released_without_a_token() -> AbstractContextManager[Any]:
-    release = tracking.release_lock
+    release = locks.release
     return mock.patch.object(
-        tracking, "release_lock", lambda date, run_id, token: token is not None and release(date, run_id, token)
+        locks, "release", lambda date, run_id, token: token is not None and release(date, run_id, token)
     )
 
 
-def removal_only_recorded(after_removal: Callable[..., Any]) -> Callable[..., Any]:
-    def record(date_prefix: str, removal: Any, file_name: str, known: Event | None) -> tuple[str, Event | None]:
-        outcome, row = after_removal(date_prefix, removal, file_name, known)
-        if row and known and known["status"] == "pending":
-            row |= {"status": "pending", "pending_since": known["pending_since"]}
-        return outcome, row
+def removal_only_recorded(remove: Callable[..., Change]) -> Callable[..., Change]:
+    def record(row: FileRow | None, *of_removal: Any) -> Change:
+        change = remove(row, *of_removal)
+        if change.row and row and row.status == "pending":
+            still_pending = replace(change.row, status="pending", pending_since=row.pending_since)
+            return replace(change, row=still_pending)
+        return change
 
     return record
 
@@ -300,7 +304,7 @@ def same_end(lab: Lab) -> None:
 
 def rival_then_a_third_holder(lab: Lab) -> None:
     sweep.rival(lab)
-    assert tracking.acquire_lock(DAY, "somebody else", "its token")
+    assert locks.acquire(DAY, "somebody else", "its token")
 
 
 def rival_whose_start_is_lost(lab: Lab) -> None:
@@ -637,7 +641,7 @@ CONTROLS = [
             "a run fails, and the next start is given up", tell_of_the_run, prepare_failed_run, ASKED_AT_EVERY_SWEEP
         ),
         invariants.every_manifest_starts_its_job,
-        double=replaced(tracking, "failed_runs", lambda date_prefix, record_name: []),
+        double=replaced(job_runs, "failed_runs", lambda date_prefix, record_name: []),
         hits=(Hit("StartJobRun", Kind.FAILS, lasting=True),),
     ),
     Control(
@@ -662,19 +666,21 @@ CONTROLS = [
         "a pending file that is deleted is pending no more",
         REMOVALS,
         invariants.what_was_removed_before_the_cut_is_in_no_manifest,
-        double=replaced(tracking, "_after_removal", removal_only_recorded(tracking._after_removal)),
+        double=replaced(versions, "remove", removal_only_recorded(versions.remove)),
     ),
     Control(
         "the deletion of a file that nothing is known of leaves a row",
         REMOVALS,
         invariants.every_input_is_accounted_for,
-        double=replaced(tracking, "_is_worth_a_row", lambda removal: False),
+        double=replaced(versions, "is_worth_a_row", lambda removal: False),
     ),
     Control(
         "a file is tracked only if it is new",
         Scenario("every message comes twice", send_again),
         invariants.each_version_is_in_one_manifest_at_most,
-        double=replaced(tracking, "_still_as", lambda known: ("attribute_not_exists(no_such_attribute)", {}, {})),
+        double=replaced(
+            table, "unchanged", lambda known, compared: ("attribute_not_exists(no_such_attribute)", {}, {})
+        ),
     ),
 ]
 

@@ -37,7 +37,8 @@ from dev.simulator.world import (
     Execution,
     World,
 )
-from manifest_builder import clock, manifests, tracking
+from manifest_builder import clock, manifests
+from manifest_builder.tracking import marking, table
 
 NOT_COUNTED = -1
 INVOCATION_ERRORS = {
@@ -173,9 +174,9 @@ class Lab(World):
 
         enter(mock.patch.object(BotocoreStubber, "__call__", send))
         enter(_threads_inherit_context())
-        enter(mock.patch.object(tracking, "ThreadPoolExecutor", _InThisThread))
+        enter(mock.patch.object(marking, "ThreadPoolExecutor", _InThisThread))
         enter(mock.patch.object(start_workflow, "ThreadPoolExecutor", _InThisThread))
-        enter(mock.patch.object(tracking, "time", SimpleNamespace(sleep=lambda _: None)))
+        enter(mock.patch.object(table, "time", SimpleNamespace(sleep=lambda _: None)))
         enter(mock.patch("botocore.endpoint.time", SimpleNamespace(sleep=lambda _: None)))
         return self
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 from moto.glue.exceptions import ConcurrentRunsExceededException, GlueClientError
 
 from dev.faults.lab import Lab
-from manifest_builder import tracking
+from manifest_builder.tracking import locks
 
 MB = 1024**2
 DAY = "2025-12-23"
@@ -125,7 +125,7 @@ def prepare_old_file(lab: Lab) -> None:
 def prepare_backlog(lab: Lab) -> None:
     """Files of three batches, tracked while somebody else held the lock."""
     arrive(lab, 5)
-    assert tracking.acquire_lock(DAY, "somebody else", "its token")
+    assert locks.acquire(DAY, "somebody else", "its token")
     lab.deliver_all()
     lab.later += timedelta(seconds=301)
     arrive(lab, 1, folder="last")

@@ -1,1 +1,1 @@
-"""What the boxes of the state machine share: settings, tracking table, batching rule, clock, telemetry."""
+"""The rules and AWS calls behind the boxes of the state machine. Handlers import this package, never the reverse."""

@@ -1,4 +1,4 @@
-"""AWS clients: made once per process, when first needed (creating one costs 60-120 ms of cold start)."""
+"""AWS clients, made once per process at first use: to make one takes 60 to 120 ms of cold start."""
 
 from functools import cache
 from typing import TYPE_CHECKING
@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_sns import SNSClient
 
-# The critical section has 70 s for all of its steps, so a call that hangs is given up well within its function's
-# timeout. Attempts are botocore's own default for DynamoDB, made the same for all.
+# The critical section has 70 s for all its steps, so a call that hangs is given up well within its function's timeout.
+# All services get the same number of attempts.
 _PROMPT = Config(connect_timeout=1, read_timeout=2, retries={"mode": "standard", "total_max_attempts": 3})
 _COPY = Config(connect_timeout=2, read_timeout=50, retries={"mode": "standard", "total_max_attempts": 2})
 
@@ -30,7 +30,7 @@ def s3() -> "S3Client":
 
 @cache
 def s3_for_copies() -> "S3Client":
-    """A server-side copy answers only when it is done, which takes long for large objects."""
+    """S3 answers a copy request only when the copy is complete, which takes long for a large object."""
     return boto3.client("s3", config=_COPY)
 
 

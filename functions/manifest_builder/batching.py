@@ -1,16 +1,16 @@
-"""The batching rule (specification, `_create_batches`), one batch at a time and reading no more than it must."""
+"""The batching rule (specification, `_create_batches`), for one batch at a time. Pure."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-# What the boxes can read and mark in their time, whatever the limits say. By those of the specification 0.7 GB of the
-# smallest files are fewer.
+# As many files as the boxes can read and mark within their timeouts. With the limits of the specification, 0.7 GB of
+# the smallest files are fewer.
 MAX_BATCH_FILES = 8000
 
 
 @dataclass(frozen=True, slots=True)
 class PendingFile:
-    """A row of the pending index. `pending_since` is text as in `clock`."""
+    """An entry of the pending index: a file that waits for a manifest. `pending_since` is text as in `clock`."""
 
     file_name: str
     file_path: str
@@ -23,10 +23,10 @@ def next_batch(
 ) -> list[PendingFile]:
     """The next batch of a date, or an empty list when there is none to build yet.
 
-    `pending` comes in order of arrival and is read only until the answer is certain. Files are taken greedily up to
-    `max_bytes`, inclusive, or MAX_BATCH_FILES. A date starts when its pending total reaches either; once it has
-    (`date_started`: a batch was already cut by this execution), a rest that is at least half full is kept too. With
-    `flush_before` any rest is taken whose first file is pending since then: what arrives meanwhile does not prolong it.
+    `pending` comes in order of arrival, and is read only until the answer is certain. Files are taken greedily up to
+    `max_bytes` (inclusive) or MAX_BATCH_FILES. The first batch of a date needs a pending total that reaches one of the
+    two. Once this execution has cut a batch (`date_started`), a last batch that is at least half full is kept too.
+    With `flush_before`, a last batch of any size is kept if its first file has been pending since then or longer.
     """
     batch: list[PendingFile] = []
     size = 0

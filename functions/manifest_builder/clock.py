@@ -1,4 +1,4 @@
-"""Time as the table holds it: UTC text of fixed width, so that comparing text compares time."""
+"""Time as the table stores it: UTC text of fixed width, so that the order of the texts is the order of the times."""
 
 import time
 from datetime import UTC, datetime, timedelta
@@ -7,7 +7,7 @@ _FORMAT = "%Y-%m-%dT%H:%M:%S.%fZ"
 
 
 def now() -> datetime:
-    """The current time, in UTC. The one place where the application reads the clock."""
+    """The current time in UTC. No other place of the application reads the clock."""
     return datetime.fromtimestamp(time.time(), UTC)
 
 
@@ -28,7 +28,7 @@ def from_text(text: str) -> datetime:
 
 
 def microsecond_after(text: str) -> str:
-    """The next moment that `to_text` can tell from `text`."""
+    """The text of the moment one microsecond later."""
     return to_text(from_text(text) + timedelta(microseconds=1))
 
 

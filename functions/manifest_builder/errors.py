@@ -1,13 +1,13 @@
-"""The exceptions of the application. Each means trouble: expected outcomes are values, never exceptions."""
+"""The exceptions of the application. An expected outcome is a value, never an exception."""
 
 
 class SettingsError(ValueError):
-    """An environment variable is missing or absurd; the text names it and the rule it broke."""
+    """An environment variable is missing or invalid; the text names the variable and the rule."""
 
 
 class LockLost(RuntimeError):
-    """The lease ran out, or another run holds it: nothing was committed and nothing may be committed any more."""
+    """The lease has ended, or another run holds the lock: nothing was committed, and nothing may be committed."""
 
 
 class RowContended(RuntimeError):
-    """A row kept changing under a conditional write; the message is redelivered and tried again."""
+    """A row changed during every attempt to write it. The message is redelivered, and the write is tried again."""

@@ -1,4 +1,4 @@
-"""What a queue message may hold: S3 notifications, bare or wrapped by SNS, and S3 events from EventBridge."""
+"""Reads queue messages: S3 event notifications, bare or wrapped by SNS, and S3 events from EventBridge."""
 
 import json
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ REMOVALS = ("ObjectRemoved", "LifecycleExpiration")
 
 @dataclass(slots=True)
 class Contents:
-    """What one message holds. `problems` is empty unless the message has to go back to the queue."""
+    """The contents of one message. If `problems` is not empty, the message goes back to the queue."""
 
     files: list[tuple[str, FileVersion]] = field(default_factory=list)
     removals: list[tuple[str, Removal]] = field(default_factory=list)
@@ -25,11 +25,11 @@ class Contents:
 
 
 class _Unusable(ValueError):
-    """A record that promises an object, new or removed, but does not say which."""
+    """A record of an object, new or removed, in which a field is missing or invalid."""
 
 
 def read_message(message_id: str, body: str) -> Contents:
-    """The (date, file) and (date, removal) pairs of one message; never raises, whatever the body is."""
+    """The (date, file) and (date, removal) pairs of one message. Never raises, for any body."""
     contents = Contents()
     try:
         document = json.loads(body)
@@ -130,7 +130,7 @@ def _removal_from_notification(message_id: str, record: S3EventRecord) -> tuple[
 
 
 def _decoded_key(record: S3EventRecord) -> str:
-    """Powertools leaves keys as they come; S3 sends them URL-encoded, spaces as `+`."""
+    """S3 sends keys URL-encoded, with `+` for a space; Powertools does not decode them."""
     return unquote_plus(_text("key", record.s3.get_object.key), errors="strict")
 
 
@@ -139,7 +139,7 @@ def _from_eventbridge(message_id: str, event: S3EventBridgeNotificationEvent) ->
     return _dated_file(
         message_id,
         event.detail.bucket.name,
-        # Keys come raw in EventBridge's events; Powertools' `key` would decode them.
+        # EventBridge sends keys as they are; Powertools' `key` would decode them.
         s3_object["key"],
         s3_object["size"],
         s3_object.etag,
@@ -172,7 +172,7 @@ def _dated_file(
     sequencer: Any,
     event_time: Any,
 ) -> tuple[str, FileVersion] | None:
-    """The file with its date, or None for the zero-byte object that stands for a folder."""
+    """The file with its date; None for a zero-byte object that stands for a folder."""
     if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size < 2**53:
         raise _Unusable(f"size {size!r} is not a number of bytes")
     file = FileVersion(
@@ -193,7 +193,7 @@ def _dated_file(
 def _dated_removal(
     message_id: str, bucket: Any, key: Any, version_id: Any, sequencer: Any, event_time: Any
 ) -> tuple[str, Removal]:
-    """The removal with its date. `version_id` is that of a version that is gone for ever, never a delete marker's."""
+    """The removal with its date. `version_id`: of a permanently deleted version, never of a delete marker."""
     removal = Removal(
         message_id=message_id,
         bucket=_text("bucket name", bucket),
@@ -205,11 +205,11 @@ def _dated_removal(
 
 
 def _date_of(event_time: object) -> str:
-    """The event's own day: a redelivery after midnight must not move the file."""
+    """The UTC day of the event itself, so that a redelivery after midnight does not move the file."""
     try:
         return clock.from_text(_text("eventTime", event_time)).date().isoformat()
     except ValueError:
-        raise _Unusable(f"neither the key nor the event's time {event_time!r} gives a date") from None
+        raise _Unusable(f"neither the key nor the event's time {event_time!r} holds a date") from None
 
 
 def _key(value: object) -> str:

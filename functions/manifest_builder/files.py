@@ -1,4 +1,4 @@
-"""A version of a file, or its removal, as the state machine carries it, and what can be read off its key."""
+"""A version of a file, or its removal, as the state machine carries it, and the facts that its key gives."""
 
 import hashlib
 import re
@@ -18,8 +18,16 @@ _DATE = re.compile(r"(?=([0-9]{4}-[0-9]{2}-[0-9]{2}))")
 _DISAMBIGUATED = re.compile(r"#[0-9a-f]{16}$")
 
 
+@dataclass(frozen=True, slots=True)
+class ObjectVersion:
+    """A version of an object. `version_id` is None in a bucket without versions; `etag` is empty if it is not known."""
+
+    version_id: str | None
+    etag: str
+
+
 class FileName:
-    """What the bucket and the key of a file say."""
+    """Bucket and key of a file, whatever its version."""
 
     __slots__: tuple[str, ...] = ()
 
@@ -42,7 +50,7 @@ class FileName:
 
 @dataclass(frozen=True, slots=True)
 class Location(FileName):
-    """Where a file is, or was."""
+    """The place of a file that may exist or not."""
 
     bucket: str
     key: str
@@ -55,7 +63,7 @@ class Location(FileName):
 
 @dataclass(frozen=True, slots=True)
 class FileVersion(FileName):
-    """One version of one object. `version_id` and `sequencer` are None where the event has none."""
+    """One version of one object. `version_id` and `sequencer` are None if the event has none."""
 
     message_id: str
     bucket: str
@@ -71,10 +79,10 @@ class FileVersion(FileName):
 
 @dataclass(frozen=True, slots=True)
 class Removal(FileName):
-    """The end of an object: of its current version, or for ever of the one that `version_id` names.
+    """The removal of an object: of its current version, or, permanently, of the version that `version_id` names.
 
-    `version_id` may be "null" (S3's name for what was written without versioning); `sequencer` is None where the event
-    has none.
+    `version_id` may be "null", S3's id for a version that was written without versioning. `sequencer` is None if the
+    event has none.
     """
 
     message_id: str
@@ -84,7 +92,7 @@ class Removal(FileName):
     sequencer: str | None
 
     def to_state(self) -> dict[str, Any]:
-        """With all that the state machine itself reads of a file."""
+        """With the fields that the state machine itself reads of a file."""
         return {"removed": True, "size_bytes": 0, **asdict(self)}
 
 
@@ -99,14 +107,14 @@ def date_in_key(key: str) -> str | None:
 
 
 def disambiguated_name(file: FileName) -> str:
-    """The sort key of a file whose basename another folder's file has taken: `<basename>#<hash of file_path>`."""
+    """The sort key of a file whose basename is taken: `<basename>#<hash of file_path>`, the basename cut to fit."""
     suffix = "#" + hashlib.sha256(file.file_path.encode()).hexdigest()[:16]
     room = MAX_KEY_BYTES - len(suffix)
     return file.base_name.encode()[:room].decode(errors="ignore") + suffix
 
 
 def looks_disambiguated(name: str) -> bool:
-    """Whether a basename has the form of another file's disambiguated name, and so might take its sort key."""
+    """Whether a basename has the form of a disambiguated name, and so could equal another file's sort key."""
     return _DISAMBIGUATED.search(name) is not None
 
 

@@ -1,21 +1,11 @@
-"""What the input bucket says of a file, where events do not tell which of two versions is the later one."""
-
-from dataclasses import dataclass
+"""The input bucket's answer to "which version is the current one?", for events that carry no sequencer."""
 
 from manifest_builder import aws
-from manifest_builder.files import NULL_VERSION, FileName
-
-
-@dataclass(frozen=True, slots=True)
-class ObjectVersion:
-    """`version_id` is None where the bucket keeps no versions, `etag` empty where nobody said it."""
-
-    version_id: str | None
-    etag: str
+from manifest_builder.files import NULL_VERSION, FileName, ObjectVersion
 
 
 def is_current(file: FileName, version: ObjectVersion) -> bool:
-    """Whether this version of the file is the one that a reader gets."""
+    """Whether a reader of the file gets this version now."""
     current = current_version(file)
     if current is None:
         return False
@@ -25,10 +15,10 @@ def is_current(file: FileName, version: ObjectVersion) -> bool:
 
 
 def current_version(file: FileName) -> ObjectVersion | None:
-    """The version that a reader gets; None where the file is deleted, or was never there.
+    """The version that a reader gets; None if the file is deleted or has never existed.
 
-    One request: keys are listed in UTF-8 order and the versions of each from the latest on, so that the first entry is
-    the one in question. Source: S3 API reference, ListObjectVersions. (HeadObject would need the right to decrypt.)
+    One request: S3 lists keys in UTF-8 order and the versions of a key from the latest to the first, so the first entry
+    is the current version (S3 API Reference, ListObjectVersions). HeadObject would need the right to decrypt.
     """
     page = aws.s3().list_object_versions(Bucket=file.bucket, Prefix=file.key, MaxKeys=1)
     for version in page.get("Versions", []):

@@ -1,58 +1,96 @@
-"""Manifests: their records, their keys, their documents, and which of them may be resumed."""
+"""Manifests: records, keys, documents, and the rule that says which open manifest may be resumed. Pure."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any, Literal, Self
 
 from manifest_builder import clock
 
-# Glue has no idempotency token: a start that was given up may still land. Within this time nobody starts again.
+Status = Literal["open", "started", "succeeded", "failed"]
+
+# StartJobRun has no idempotency token, and a start that was given up may still land. For this long no run starts the
+# job again.
 START_SETTLE_SECONDS = 60
+_PARTITION = "MANIFEST#"
 
 
 @dataclass(frozen=True, slots=True)
 class ManifestRecord:
-    """An open manifest: committed, its job run not recorded yet. Times are text as in `clock`."""
+    """A committed manifest's record, or its entry in the pending index. Times are text as in `clock`."""
 
     date_prefix: str
     record_name: str
+    """The sort key."""
     file_path: str
+    """The S3 URI of the manifest object."""
     file_count: int
     file_size_bytes: int
     cut: str
+    """The greatest pending_since among its files."""
     created_at: str
+    """The moment of the commit; in an entry of the index, that of the last reopening if there was one."""
     starter: str | None = None
     start_attempted_at: str | None = None
+    status: Status = "open"
+    job_run_id: str | None = None
+    attempt: int = 1
+    """Counts the starts of the job. An entry of the index does not tell it."""
+    error: str | None = None
+    """Why the last run failed."""
 
     @property
     def was_attempted(self) -> bool:
         return self.start_attempted_at is not None
 
+    @classmethod
+    def from_item(cls, item: Mapping[str, Any]) -> Self:
+        """Of a record, or of an entry of the index, which has no `status` and no `created_at`."""
+        job_run_id = item.get("job_run_id")
+        return cls(
+            date_prefix=item["date_prefix"].removeprefix(_PARTITION),
+            record_name=item["file_name"],
+            file_path=item["file_path"],
+            file_count=int(item["file_count"]),
+            file_size_bytes=int(item["file_size_bytes"]),
+            cut=item["cut"],
+            created_at=item["created_at"] if "created_at" in item else item["pending_since"],
+            starter=item.get("starter"),
+            start_attempted_at=item.get("start_attempted_at"),
+            status=item.get("status", "started" if job_run_id else "open"),
+            job_run_id=job_run_id,
+            attempt=int(item.get("attempt", 1)),
+            error=item.get("error"),
+        )
 
-@dataclass(frozen=True, slots=True)
-class StartedManifest:
-    """A manifest whose run was still under way when somebody looked. `attempt` counts the starts, from 1."""
-
-    date_prefix: str
-    record_name: str
-    file_path: str
-    file_count: int
-    job_run_id: str | None
-    attempt: int
+    def to_item(self) -> dict[str, Any]:
+        """The record of a manifest that is committed now. `pending_since` makes it an entry of the pending index."""
+        return {
+            "date_prefix": partition_of(self.date_prefix),
+            "file_name": self.record_name,
+            "file_path": self.file_path,
+            "file_count": self.file_count,
+            "file_size_bytes": self.file_size_bytes,
+            "cut": self.cut,
+            "status": "open",
+            "created_at": self.created_at,
+            "pending_since": self.created_at,
+        }
 
 
 def partition_of(date_prefix: str) -> str:
-    return f"MANIFEST#{date_prefix}"
+    """The partition of a date's manifest records."""
+    return _PARTITION + date_prefix
 
 
 def date_of(partition: str) -> str | None:
     """The date of a manifest partition, None for any other partition."""
-    return partition.removeprefix("MANIFEST#") if partition.startswith("MANIFEST#") else None
+    return partition.removeprefix(_PARTITION) if partition.startswith(_PARTITION) else None
 
 
 def record_name(batch_index: int, token: str) -> str:
-    """The sort key of a manifest record. One commit per token: a round of the lock cuts one manifest at most."""
+    """The sort key of a manifest record. It holds the token: a round of the lock commits at most one manifest."""
     return f"batch-{batch_index:04d}-{token}"
 
 
@@ -67,14 +105,16 @@ def to_document(file_paths: Sequence[str]) -> str:
 
 
 def from_document(document: str | bytes) -> list[str]:
+    """The file paths of a manifest, in its order."""
     return [uri for location in json.loads(document)["fileLocations"] for uri in location["URIPrefixes"]]
 
 
 def oldest_resumable(open_manifests: Iterable[ManifestRecord], at: datetime) -> ManifestRecord | None:
     """The oldest open manifest that may be finished now, or None.
 
-    One that was never attempted always may: its files may be unmarked. Those that were attempted may once every
-    attempt of the date is 60 s old, so that a start still under way can land, and a busy Glue is not hammered.
+    A manifest whose start was never attempted may always be resumed: its files may be unmarked. The others may be
+    resumed once every attempt of the date is 60 s old: a start that is still under way can land, and a busy Glue gets
+    one request a minute.
     """
     manifests = sorted(open_manifests, key=lambda manifest: manifest.created_at)
     settled = all(

@@ -1,4 +1,4 @@
-"""The environment variables of the specification, read once per process and checked."""
+"""Settings from the environment variables of the specification, read and checked once per process."""
 
 import os
 from collections.abc import Mapping
@@ -29,7 +29,7 @@ class Settings:
     outcome_after_minutes: int
     alarm_topic_arn: str | None
     retention_days: int
-    """How long rows of files that are done are kept; 0: for ever."""
+    """Days for which rows of finished files are kept; 0: for ever."""
 
 
 def read_settings(environ: Mapping[str, str]) -> Settings:
@@ -37,7 +37,7 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
     expected_mb = _number(environ, "EXPECTED_FILE_SIZE_MB", "10", above=Decimal(0), at_most=Decimal(1024**2))
     tolerance = _number(environ, "SIZE_TOLERANCE_PERCENT", "99", at_least=Decimal(0), at_most=Decimal(100)) / 100
     max_batch_gb = _number(environ, "MAX_BATCH_SIZE_GB", "0.7", above=Decimal(0), at_most=Decimal(1024))
-    # The limits are inclusive (specification, validate_file), so they round into the range.
+    # The limits are inclusive (specification, validate_file), so they are rounded into the range.
     smallest = (expected_mb * (1 - tolerance) * MB).to_integral_value(ROUND_CEILING)
     largest = (expected_mb * (1 + tolerance) * MB).to_integral_value(ROUND_FLOOR)
     if largest < max(Decimal(1), smallest):
@@ -53,7 +53,7 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         max_batch_bytes=max(1, int(max_batch_gb * GB)),
         min_file_bytes=int(smallest),
         max_file_bytes=int(largest),
-        # Above the 150 s of start_workflow, or a lease could end under a living execution.
+        # Above the 150 s of start_workflow, so that no lease ends during its execution.
         lock_ttl_seconds=_whole(environ, "LOCK_TTL_SECONDS", "300", at_least=240, at_most=43200),
         flush_after_minutes=_whole(environ, "FLUSH_AFTER_MINUTES", "1440", at_least=0, at_most=525600),
         job_retries=_whole(environ, "JOB_RETRIES", "1", at_least=0, at_most=10),
@@ -65,7 +65,7 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
 
 @dataclass(frozen=True, slots=True)
 class StartSettings:
-    """What start_workflow alone needs."""
+    """Settings that only start_workflow needs."""
 
     state_machine_arn: str
     queue_url: str

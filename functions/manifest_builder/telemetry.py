@@ -1,4 +1,4 @@
-"""Logs and metrics, the same for every box: one JSON line per invocation, metrics in CloudWatch's embedded format."""
+"""Logs and metrics of every box: one JSON line per invocation, metrics in CloudWatch's embedded metric format."""
 
 import logging
 import time
@@ -11,11 +11,11 @@ from aws_lambda_powertools.metrics import MetricUnit
 
 from manifest_builder.settings import settings
 
-# Lambda reads the level and the time of a line only if its timestamp is RFC 3339. The place in the code is the same for
-# every line that ends an invocation; others are known by their message.
+# Lambda reads the level and the time of a line only if its timestamp is RFC 3339. The place in the code is left out: a
+# line is known by its message.
 logger = Logger(use_rfc3339=True, location=None)
 metrics = Metrics()
-# Lambda gives the root logger the function's level. At DEBUG the SDK logs its requests, session token and all.
+# Lambda gives the root logger the function's level. At DEBUG the SDK would log its requests with the session token.
 for _library in ("botocore", "boto3", "s3transfer", "urllib3"):
     logging.getLogger(_library).setLevel(logging.INFO)
 
@@ -23,21 +23,21 @@ Handler = Callable[[dict[str, Any], Any], dict[str, Any]]
 
 
 def box(handler: Handler) -> Handler:
-    """Wrap a handler: settings are checked when the function starts, every log line says which box, run, execution,
-    date and file it is about, one line ends the invocation, and metrics are written whatever happens.
+    """Wraps a handler: checks the settings when the function starts, adds box, run, execution, date and file to every
+    log line, ends the invocation with one line, and writes the metrics even after an exception.
 
-    That line has `outcome` (see `outcome`) and `duration_ms`; a failure's has the exception too.
+    The last line has `outcome` (see `outcome`) and `duration_ms`; after a failure also the exception.
     """
     return _with_telemetry(handler, logger.info)
 
 
 def file_box(handler: Handler) -> Handler:
-    """A box that every file passes: its line is DEBUG, so that production does not pay for one per file."""
+    """Wraps the handler of a box that every file passes: its last line is DEBUG, as prod would pay for each."""
     return _with_telemetry(handler, logger.debug)
 
 
 def outcome(name: str, **details: Any) -> None:
-    """What the box came to, for the line that ends its invocation."""
+    """Sets the outcome, and details, of the line that ends the invocation."""
     logger.append_keys(outcome=name, **details)
 
 

@@ -42,5 +42,5 @@ def test_a_template_that_has_moved_on_is_noticed() -> None:
 
 def test_the_zip_holds_the_handlers_at_its_root_and_no_bytecode() -> None:
     names = zipfile.ZipFile(io.BytesIO(zip_folder(CODE))).namelist()
-    assert {"start_workflow.py", "manifest_builder/tracking.py"} <= set(names)
+    assert {"start_workflow.py", "manifest_builder/tracking/locks.py"} <= set(names)
     assert all(name.endswith(".py") for name in names)

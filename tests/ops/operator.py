@@ -20,7 +20,8 @@ from dev.simulator.world import (
     client,
     message,
 )
-from manifest_builder import clock, tracking
+from manifest_builder import clock
+from manifest_builder.tracking import table
 from ops import cli, events
 from ops.stack import Stack
 
@@ -133,7 +134,7 @@ class Operator(World):
 
     def change(self, row: dict[str, Any], **changes: Any) -> None:
         changed = {name: value for name, value in (row | changes).items() if value is not None}
-        self.dynamodb.put_item(TableName=TRACKING_TABLE, Item=tracking._to_item(changed))
+        self.dynamodb.put_item(TableName=TRACKING_TABLE, Item=table.to_dynamodb(changed))
 
     def settings(self, **variables: str) -> None:
         """The stack's parameters have changed, and with them what the functions see."""

@@ -6,7 +6,8 @@ import pytest
 from botocore.exceptions import ClientError
 
 from dev.simulator.world import INPUT_BUCKET
-from manifest_builder import tracking
+from manifest_builder.rows import FileRow
+from manifest_builder.tracking import file_rows, locks, manifest_records
 from ops import events, redrive
 from tests.ops.operator import DATE, MB, Operator
 
@@ -76,7 +77,7 @@ def test_a_manifest_that_was_not_seen_to_fail_is_replayed_by_force_alone(operato
 
 def test_a_replay_that_ended_before_its_sweep_is_finished_by_saying_it_again(operator: Operator) -> None:
     record = operator.a_manifest(FLUSHED, status="failed", pending_since=None)
-    tracking.reopen_manifest(DATE, record["file_name"], run_id=record["job_run_id"])
+    manifest_records.reopen(DATE, record["file_name"], run_id=record["job_run_id"])
     said = operator.ops("replay", record["file_path"], "--yes", "--json")
     assert (said.code, said.document["attempt"]) == (0, 2)
     operator.wait_for_executions()
@@ -85,7 +86,7 @@ def test_a_replay_that_ended_before_its_sweep_is_finished_by_saying_it_again(ope
 
 def test_a_manifest_whose_record_has_moved_on_is_not_replayed(operator: Operator) -> None:
     record = operator.a_manifest(FLUSHED, status="failed")
-    with mock.patch.object(tracking, "reopen_manifest", return_value=False):
+    with mock.patch.object(manifest_records, "reopen", return_value=False):
         said = operator.ops("replay", record["file_path"], "--yes")
     assert said.code == 1
     assert "has changed meanwhile" in said.out
@@ -157,14 +158,14 @@ def test_a_file_released_twice_is_in_one_manifest(refused: Operator) -> None:
 
 def test_a_file_that_changes_under_the_release_is_left_alone(refused: Operator) -> None:
     refused.settings(EXPECTED_FILE_SIZE_MB="10")
-    release = tracking.release_version
+    release = file_rows.release_version
     (row,) = refused.files().values()
 
-    def overtaken(read: dict[str, object]) -> bool:
+    def overtaken(read: FileRow) -> bool:
         refused.change(row, status="pending")
         return release(read)
 
-    with mock.patch.object(tracking, "release_version", overtaken):
+    with mock.patch.object(file_rows, "release_version", overtaken):
         said = refused.ops("release", KEY, "--yes")
     assert said.code == 1
     assert "has changed meanwhile" in said.out
@@ -221,7 +222,7 @@ def test_a_flush_says_how_to_see_what_came_of_it(operator: Operator) -> None:
 
 def test_a_date_whose_lock_is_held_is_not_flushed_before_its_lease_is_over(operator: Operator) -> None:
     operator.deliver(operator.upload(FLUSHED, MB))
-    tracking.acquire_lock(DATE, "run-1", "token")
+    locks.acquire(DATE, "run-1", "token")
     said = operator.ops("flush", DATE)
     assert (said.code, said.writes) == (1, [])
     assert said.out.startswith(f"not flushed: the lock of {DATE} is held by run run-1 until 2025-12-23T10:05:0")

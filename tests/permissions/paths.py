@@ -17,7 +17,7 @@ from dev.faults.scenarios import prepare_mixed
 from dev.simulator.acts import DAY, LIMIT_30_MB, MB, deliver
 from dev.simulator.world import INPUT_BUCKET, MANIFEST_BUCKET, TRACKING_TABLE, Function, World, message
 from glue import ndjson_to_parquet
-from manifest_builder import aws, tracking
+from manifest_builder import aws, planning
 from manifest_builder.manifests import to_document
 from manifest_builder.settings import settings
 from tests.permissions.needs import Call
@@ -98,7 +98,7 @@ def the_answer_to_a_commit_is_lost(world: World) -> None:
         with answer_lost(aws.dynamodb(), "transact_write_items"), pytest.raises(ReadTimeoutError):
             function(event, None)
         # Again, as if it had looked for open manifests before the first commit.
-        with mock.patch.object(tracking, "open_manifests", return_value=[]):
+        with mock.patch.object(planning, "open_manifests", return_value=[]):
             return function(event, None)
 
     world.around["CreateManifest"] = around

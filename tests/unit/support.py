@@ -19,10 +19,11 @@ from dev.simulator.world import (
     World,
 )
 from dev.template import table_schema
-from manifest_builder import aws, clock, inputs, tracking
-from manifest_builder.files import FileVersion
-from manifest_builder.inputs import ObjectVersion
+from manifest_builder import aws, clock, inputs
+from manifest_builder.files import FileVersion, ObjectVersion
 from manifest_builder.manifests import ManifestRecord
+from manifest_builder.rows import FileRow
+from manifest_builder.tracking import file_rows, locks, manifest_records
 
 EVENTS = Path(__file__).parents[1] / "events"
 NOON = datetime(2025, 12, 23, 12, 0, 0, tzinfo=UTC)
@@ -94,11 +95,18 @@ def a_file(key: str = f"in/{DATE}-a.ndjson", size_bytes: int = MB, **changes: An
     return FileVersion(**(facts | changes))
 
 
+def a_row(**attributes: Any) -> FileRow:
+    """The row of a file with these attributes."""
+    file = a_file()
+    key = {"date_prefix": DATE, "file_name": file.base_name, "file_path": file.file_path}
+    return FileRow.from_item(key | {"status": "pending", "created_at": clock.to_text(NOON)} | attributes)
+
+
 def track(*sizes: int, date_prefix: str = DATE) -> list[str]:
     """Pending files of these sizes, one after the other. Returns their paths."""
     files = [a_file(f"in/{date_prefix}-{number:03d}.ndjson", size) for number, size in enumerate(sizes)]
     for file in files:
-        assert tracking.track_file(date_prefix, file).outcome == "tracked"
+        assert file_rows.track_file(date_prefix, file).outcome == "tracked"
     return [file.file_path for file in files]
 
 
@@ -118,9 +126,9 @@ def a_manifest(token: str = "token-1", **changes: Any) -> ManifestRecord:
 def commit(manifest: ManifestRecord, run_id: str = "run-1") -> None:
     """Commit a manifest under a lock taken and released for it."""
     token = manifest.record_name.removeprefix("batch-0001-")
-    assert tracking.acquire_lock(manifest.date_prefix, run_id, token)
-    tracking.commit_manifest(manifest, token)
-    assert tracking.release_lock(manifest.date_prefix, run_id, token)
+    assert locks.acquire(manifest.date_prefix, run_id, token)
+    manifest_records.commit(manifest, token)
+    assert locks.release(manifest.date_prefix, run_id, token)
 
 
 def aws_error(code: str, operation: str = "Operation", **response: Any) -> ClientError:

@@ -6,7 +6,7 @@ import pytest
 
 import check_threshold
 from dev.simulator.telemetry import Telemetry
-from manifest_builder import tracking
+from manifest_builder.tracking import manifest_records
 from tests.unit.support import DATE, Account, a_manifest, commit, track
 
 MAX = 751_619_276
@@ -27,7 +27,7 @@ def check(account: Account, *, batch_index: int = 0, flush_before: str | None = 
 
 def attempted(manifest_token: str = "token-1") -> None:
     commit(a_manifest(manifest_token))
-    assert tracking.claim_start(f"MANIFEST#{DATE}", f"batch-0001-{manifest_token}", "run-0", None)
+    assert manifest_records.claim_start(f"MANIFEST#{DATE}", f"batch-0001-{manifest_token}", "run-0", None)
 
 
 def test_an_empty_date_has_nothing_to_build(account: Account) -> None:

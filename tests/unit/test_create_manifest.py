@@ -11,9 +11,10 @@ import pytest
 import create_manifest
 from dev.simulator.telemetry import Telemetry
 from dev.simulator.world import GLUE_JOB, MANIFEST_BUCKET, TRACKING_TABLE
-from manifest_builder import aws, clock, tracking
+from manifest_builder import aws, clock, job_runs, manifest_objects, planning
 from manifest_builder.errors import LockLost
 from manifest_builder.manifests import ManifestRecord
+from manifest_builder.tracking import file_rows, locks, manifest_records
 from tests.unit.support import (
     ANSWER_LOST,
     DATE,
@@ -37,7 +38,7 @@ FULL = [MAX // 2, MAX - MAX // 2]
 @pytest.fixture
 def token(account: Account) -> str:
     """The token of the date's lock, which is ours."""
-    assert tracking.acquire_lock(DATE, "run-1", "token-1")
+    assert locks.acquire(DATE, "run-1", "token-1")
     return "token-1"
 
 
@@ -53,7 +54,7 @@ def create(token: str, batch_index: int = 1, *, flush_before: str | None = None)
 
 
 def attempt(manifest: ManifestRecord, run_id: str = "run-0") -> None:
-    assert tracking.claim_start(f"MANIFEST#{manifest.date_prefix}", manifest.record_name, run_id, None)
+    assert manifest_records.claim_start(f"MANIFEST#{manifest.date_prefix}", manifest.record_name, run_id, None)
 
 
 # Cutting
@@ -97,7 +98,7 @@ def test_a_full_batch_becomes_an_object_and_an_open_record(account: Account, tok
 
 def test_the_cut_is_the_latest_arrival_among_the_files_chosen(account: Account, token: str) -> None:
     for number, size in enumerate([*FULL, 1]):
-        tracking.track_file(DATE, a_file(f"in/{number}.ndjson", size))
+        file_rows.track_file(DATE, a_file(f"in/{number}.ndjson", size))
         account.wait(seconds=1)
 
     assert create(token)["cut"] == "2025-12-23T12:00:01.000000Z"
@@ -176,7 +177,7 @@ def test_a_key_that_stays_taken_is_an_error(account: Account, token: str, code: 
     with failing(aws.s3(), "put_object", *[aws_error(code)] * 99) as calls, pytest.raises(Exception, match=code):
         create(token)
 
-    assert calls.call_count == create_manifest.PUT_ATTEMPTS
+    assert calls.call_count == manifest_objects.PUT_ATTEMPTS
     assert account.manifest_records() == []
 
 
@@ -217,10 +218,10 @@ def test_a_lease_that_is_over_commits_nothing(account: Account, token: str, wait
     account.wait(seconds=waited)
 
     if committed:
-        assert tracking.commit_manifest(a_manifest(), token) == a_manifest()
+        assert manifest_records.commit(a_manifest(), token) == a_manifest()
     else:
         with pytest.raises(LockLost):
-            tracking.commit_manifest(a_manifest(), token)
+            manifest_records.commit(a_manifest(), token)
     assert len(account.manifest_records()) == committed
 
 
@@ -228,12 +229,12 @@ def test_a_lease_that_is_over_commits_nothing(account: Account, token: str, wait
 def test_at_no_moment_may_one_commit_and_another_acquire(account: Account, token: str, waited: int) -> None:
     account.wait(seconds=waited)
     try:
-        tracking.commit_manifest(a_manifest(), token)
+        manifest_records.commit(a_manifest(), token)
         may_commit = True
     except LockLost:
         may_commit = False
 
-    assert tracking.acquire_lock(DATE, "run-2", "token-2") is not may_commit
+    assert locks.acquire(DATE, "run-2", "token-2") is not may_commit
 
 
 def test_a_commit_whose_answer_was_lost_is_found_again_and_its_second_object_deleted(
@@ -246,7 +247,7 @@ def test_a_commit_whose_answer_was_lost_is_found_again_and_its_second_object_del
 
     # The call again, as if its check had been made before the first commit was there.
     account.wait(seconds=1)
-    with mock.patch.object(tracking, "open_manifests", return_value=[]):
+    with mock.patch.object(planning, "open_manifests", return_value=[]):
         answer = create(token)
 
     assert answer["manifest_path"] == first["file_path"]
@@ -255,21 +256,21 @@ def test_a_commit_whose_answer_was_lost_is_found_again_and_its_second_object_del
 
 
 def test_a_commit_found_again_is_found_though_the_lease_is_over_by_now(account: Account, token: str) -> None:
-    tracking.commit_manifest(a_manifest(), token)
+    manifest_records.commit(a_manifest(), token)
     account.wait(seconds=301)
 
-    again = tracking.commit_manifest(a_manifest(file_path="s3://manifest-bucket/second.json"), token)
+    again = manifest_records.commit(a_manifest(file_path="s3://manifest-bucket/second.json"), token)
 
     assert again == a_manifest()
 
 
 def test_one_token_commits_one_manifest_the_next_token_another(account: Account, token: str) -> None:
-    tracking.commit_manifest(a_manifest("token-1"), "token-1")
-    tracking.acquire_lock(DATE, "run-1", "token-2")
+    manifest_records.commit(a_manifest("token-1"), "token-1")
+    locks.acquire(DATE, "run-1", "token-2")
 
-    tracking.commit_manifest(a_manifest("token-2"), "token-2")
+    manifest_records.commit(a_manifest("token-2"), "token-2")
     with pytest.raises(LockLost):
-        tracking.commit_manifest(a_manifest("token-1", record_name="batch-0002-token-1"), "token-1")
+        manifest_records.commit(a_manifest("token-1", record_name="batch-0002-token-1"), "token-1")
 
     assert [record["file_name"] for record in account.manifest_records()] == [
         "batch-0001-token-1",
@@ -287,7 +288,7 @@ def test_one_token_commits_one_manifest_the_next_token_another(account: Account,
 )
 def test_a_commit_that_meets_a_conflict_is_tried_again(account: Account, token: str, conflict: Exception) -> None:
     with failing(aws.dynamodb(), "transact_write_items", conflict, conflict) as calls:
-        tracking.commit_manifest(a_manifest(), token)
+        manifest_records.commit(a_manifest(), token)
 
     assert calls.call_count == 3
     assert account.record()["status"] == "open"
@@ -297,7 +298,7 @@ def test_a_conflict_does_not_hide_that_the_lock_was_lost(account: Account) -> No
     refusal = cancelled("ConditionalCheckFailed", "TransactionConflict")
 
     with failing(aws.dynamodb(), "transact_write_items", *[refusal] * 99) as calls, pytest.raises(LockLost):
-        tracking.commit_manifest(a_manifest(), "token-1")
+        manifest_records.commit(a_manifest(), "token-1")
 
     assert calls.call_count == 1
 
@@ -341,7 +342,7 @@ def test_a_committed_manifest_is_counted_once(account: Account, token: str, log:
 def test_an_open_manifest_is_resumed_before_anything_is_cut(account: Account, token: str) -> None:
     track(*FULL)
     first = create(token)
-    tracking.acquire_lock(DATE, "run-1", "token-2")
+    locks.acquire(DATE, "run-1", "token-2")
 
     assert create("token-2", batch_index=2) == first
     assert len(account.manifest_objects()) == 1
@@ -357,7 +358,7 @@ def test_a_manifest_never_attempted_is_resumed_unmarked_and_without_asking_glue(
 
 
 def commit_under(account: Account, manifest: ManifestRecord) -> None:
-    tracking.commit_manifest(manifest, "token-1")
+    manifest_records.commit(manifest, "token-1")
 
 
 def test_a_fresh_attempt_is_left_to_settle_and_new_batches_are_cut_meanwhile(account: Account, token: str) -> None:
@@ -367,7 +368,7 @@ def test_a_fresh_attempt_is_left_to_settle_and_new_batches_are_cut_meanwhile(acc
     assert create(token)["needed"] is False
 
     track(*FULL)
-    tracking.acquire_lock(DATE, "run-1", "token-2")
+    locks.acquire(DATE, "run-1", "token-2")
     assert create("token-2")["record"]["file_name"] == "batch-0001-token-2"
 
 
@@ -441,9 +442,9 @@ def found_in(pages: Pages) -> str | None:
     glue.get_paginator.return_value = pages
     with (
         mock.patch.object(aws, "glue", return_value=glue),
-        mock.patch.object(tracking, "failed_runs", return_value=[]),
+        mock.patch.object(job_runs, "failed_runs", return_value=[]),
     ):
-        return create_manifest.find_job_run(a_manifest())
+        return job_runs.find_job_run(a_manifest())
     raise AssertionError
 
 

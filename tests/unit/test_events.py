@@ -179,7 +179,7 @@ def test_an_event_without_a_time_needs_a_date_in_the_key() -> None:
     contents = read("s3_no_date_anywhere.json")
 
     assert contents.files == []
-    assert contents.problems == ["record 1: neither the key nor the event's time None gives a date"]
+    assert contents.problems == ["record 1: neither the key nor the event's time None holds a date"]
 
 
 @pytest.mark.parametrize("event_time", [None, 1766484000, "yesterday", "2025-12-23", "2025-12-23T10:00:00", ""])
@@ -187,7 +187,7 @@ def test_a_time_without_an_offset_or_none_at_all_gives_no_date(event_time: objec
     contents = read_changed(key="data/file.ndjson", eventTime=event_time)
 
     assert contents.files == []
-    assert "gives a date" in contents.problems[0]
+    assert "holds a date" in contents.problems[0]
 
 
 @pytest.mark.parametrize("event_time", [None, "yesterday"])
@@ -577,4 +577,4 @@ def test_a_time_that_utc_has_no_date_for_is_a_problem_of_its_record(time: str) -
     document["Records"][0]["eventTime"] = time
     contents = read_message("message-1", json.dumps(document))
     assert contents.files == []
-    assert "gives a date" in contents.problems[0]
+    assert "holds a date" in contents.problems[0]

@@ -9,7 +9,8 @@ import pytest
 
 import find_stalled_dates
 from dev.simulator.telemetry import Telemetry
-from manifest_builder import aws, batching, tracking
+from manifest_builder import aws, batching
+from manifest_builder.tracking import file_rows, locks, marking, pending
 from tests.unit.support import DATE, NOON, Account, a_file, a_manifest, commit, track
 
 MAX = 751_619_276
@@ -50,7 +51,7 @@ def test_a_date_whose_oldest_file_has_reached_the_flush_age_is_flushed(
 ) -> None:
     track(1)
     account.wait(seconds=waited)
-    tracking.track_file(DATE, a_file("in/young.ndjson", 1))
+    file_rows.track_file(DATE, a_file("in/young.ndjson", 1))
 
     assert sweep() == ([found_date(account.moment(seconds=-DAY))] if found else [])
 
@@ -73,7 +74,7 @@ def test_a_date_that_has_gathered_as_many_files_as_a_manifest_may_name_is_found(
     with mock.patch.object(batching, "MAX_BATCH_FILES", 3):
         track(1, 1)
         assert sweep() == []
-        tracking.track_file(DATE, a_file("in/third.ndjson", 1))
+        file_rows.track_file(DATE, a_file("in/third.ndjson", 1))
         assert sweep() == [found_date(None)]
 
 
@@ -93,10 +94,10 @@ def test_a_date_with_an_open_manifest_and_old_files_is_found_once_and_flushed(ac
 
 def test_manifested_quarantined_and_locked_is_no_unfinished_work(account: Account) -> None:
     track(MAX)
-    rows = list(tracking.pending_files(DATE))
-    tracking.mark_manifested(DATE, rows, "s3://m", account.moment(), until=NOON + timedelta(days=1))
-    tracking.record_quarantine(DATE, a_file("x.csv"), "Invalid extension", None)
-    tracking.acquire_lock(DATE, "run-1", "token-1")
+    rows = list(pending.pending_files(DATE))
+    marking.mark_manifested(DATE, rows, "s3://m", account.moment(), until=NOON + timedelta(days=1))
+    file_rows.record_quarantine(DATE, a_file("x.csv"), "Invalid extension", None)
+    locks.acquire(DATE, "run-1", "token-1")
     account.wait(seconds=2 * DAY)
 
     assert sweep() == []
@@ -117,7 +118,7 @@ def test_a_search_that_takes_too_long_to_be_of_use_is_an_error(account: Account,
 
     sweep()
 
-    assert [line["message"] for line in log.at_least("ERROR")] == ["the search for stalled dates takes too long"]
+    assert [line["message"] for line in log.at_least("ERROR")] == ["the search for stalled dates took too long"]
 
 
 def test_the_age_of_an_open_manifest_counts_like_that_of_a_file(account: Account) -> None:

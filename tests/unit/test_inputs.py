@@ -6,9 +6,10 @@ from dataclasses import replace
 import pytest
 
 from dev.simulator.world import INPUT_BUCKET
-from manifest_builder import inputs, tracking
-from manifest_builder.files import FileVersion, Removal
-from manifest_builder.inputs import ObjectVersion, current_version
+from manifest_builder import inputs
+from manifest_builder.files import FileVersion, ObjectVersion, Removal
+from manifest_builder.inputs import current_version
+from manifest_builder.tracking import file_rows
 from tests.unit.support import DATE, Account, a_file
 
 KEY = a_file().key
@@ -85,5 +86,5 @@ def test_s3_is_asked_only_where_events_leave_it_open(account: Account, monkeypat
 
 def deliver(event: FileVersion | Removal) -> str:
     if isinstance(event, Removal):
-        return tracking.record_removal(DATE, event).outcome
-    return tracking.track_file(DATE, event).outcome
+        return file_rows.record_removal(DATE, event).outcome
+    return file_rows.track_file(DATE, event).outcome

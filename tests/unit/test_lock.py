@@ -9,7 +9,8 @@ import acquire_lock
 import release_lock
 from dev.simulator.telemetry import Telemetry
 from dev.simulator.world import TRACKING_TABLE
-from manifest_builder import aws, tracking
+from manifest_builder import aws
+from manifest_builder.tracking import pending, table
 from tests.unit.support import DATE, Account, answer_lost, aws_error, failing
 
 CONFLICT = aws_error("TransactionConflictException", "PutItem")
@@ -164,7 +165,7 @@ def test_a_released_lock_is_free_for_the_next(account: Account) -> None:
     assert acquire("run-2")["acquired"] is True
 
 
-@pytest.mark.parametrize("conflicts", [1, tracking.CONFLICT_ATTEMPTS - 1])
+@pytest.mark.parametrize("conflicts", [1, table.CONFLICT_ATTEMPTS - 1])
 def test_a_conflict_with_a_transaction_is_tried_again(account: Account, sleeps: list[float], conflicts: int) -> None:
     with failing(aws.dynamodb(), "put_item", *[CONFLICT] * conflicts) as calls:
         assert acquire()["acquired"] is True
@@ -177,7 +178,7 @@ def test_a_lasting_conflict_means_not_acquired_within_a_second(account: Account,
     with failing(aws.dynamodb(), "put_item", *[CONFLICT] * 99) as calls:
         assert acquire() == {"acquired": False, "token": None}
 
-    assert calls.call_count == tracking.CONFLICT_ATTEMPTS
+    assert calls.call_count == table.CONFLICT_ATTEMPTS
     assert sum(sleeps) < 1
     assert account.locks() == []
 
@@ -215,5 +216,5 @@ def test_a_lock_that_is_held_is_counted(account: Account, log: Telemetry) -> Non
 def test_a_lock_is_no_unfinished_work(account: Account) -> None:
     acquire()
 
-    assert list(tracking.scan_unfinished()) == []
+    assert list(pending.scan_unfinished()) == []
     assert account.dynamodb.scan(TableName=TRACKING_TABLE)["Count"] == 1

@@ -10,8 +10,9 @@ import pytest
 import quarantine_file
 from dev.simulator.telemetry import Telemetry
 from dev.simulator.world import INPUT_BUCKET, QUARANTINE_BUCKET
-from manifest_builder import aws, tracking
+from manifest_builder import aws
 from manifest_builder.files import FileVersion
+from manifest_builder.tracking import file_rows
 from tests.unit.support import DATE, Account, a_file, aws_error
 
 REASON = "Size 0.00MB out of range"
@@ -178,7 +179,7 @@ def test_a_redelivery_copies_nothing(account: Account) -> None:
 
 
 def test_an_older_version_than_the_one_known_is_neither_copied_nor_recorded(account: Account) -> None:
-    tracking.track_file(DATE, a_file(KEY, sequencer="0055AED7"))
+    file_rows.track_file(DATE, a_file(KEY, sequencer="0055AED7"))
 
     with no_copying():
         assert quarantine(a_file(KEY, 2, sequencer="0055AED6"))["outcome"] == "superseded"
@@ -187,7 +188,7 @@ def test_an_older_version_than_the_one_known_is_neither_copied_nor_recorded(acco
 
 
 def test_a_newer_refused_version_of_a_valid_file_is_copied_and_recorded(account: Account) -> None:
-    tracking.track_file(DATE, a_file(KEY, sequencer="0055AED6"))
+    file_rows.track_file(DATE, a_file(KEY, sequencer="0055AED6"))
     upload(account)
 
     assert quarantine(a_file(KEY, 2, sequencer="0055AED7"))["outcome"] == "quarantined"
@@ -198,7 +199,7 @@ def test_a_newer_refused_version_of_a_valid_file_is_copied_and_recorded(account:
 
 def test_a_crash_between_copy_and_record_repeats_the_copy(account: Account) -> None:
     upload(account)
-    with mock.patch.object(tracking, "record_quarantine", side_effect=SystemExit), pytest.raises(SystemExit):
+    with mock.patch.object(file_rows, "record_quarantine", side_effect=SystemExit), pytest.raises(SystemExit):
         quarantine(a_file(KEY, 2))
     assert (copies(account), account.rows()) == (1, [])
 

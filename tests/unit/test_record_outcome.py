@@ -6,13 +6,13 @@ from unittest import mock
 
 import pytest
 
-import create_manifest
 import find_stalled_dates
 import record_outcome
 from dev.simulator.telemetry import Telemetry
 from dev.simulator.world import GLUE_JOB, MANIFEST_BUCKET
-from manifest_builder import aws, tracking
+from manifest_builder import aws, job_runs
 from manifest_builder.manifests import ManifestRecord, to_document
+from manifest_builder.tracking import manifest_records, pending
 from tests.unit.support import DATE, Account, a_manifest, aws_error, commit, intercepted
 
 TOPIC = "arn:aws:sns:us-east-1:123456789012:alarms"
@@ -71,7 +71,7 @@ def test_a_run_that_succeeded_ends_its_manifest(account: Account, run: str) -> N
     assert (record["status"], record["job_run_id"]) == ("succeeded", run)
     assert record["run_started_at"] <= record["finished_at"]
     assert "pending_since" not in record
-    assert list(tracking.scan_unfinished()) == []
+    assert list(pending.scan_unfinished()) == []
 
 
 @pytest.mark.parametrize("state", ["FAILED", "TIMEOUT", "ERROR", "EXPIRED"])
@@ -84,18 +84,18 @@ def test_a_run_that_failed_leaves_its_manifest_open_for_another_attempt(account:
     assert (record["status"], record["attempt"], record["failed_runs"]) == ("open", 2, [run])
     assert record["error"] == f"{state}: out of memory"
     assert not {"job_run_id", "starter", "start_attempted_at"} & record.keys()
-    assert [manifest.record_name for manifest in tracking.open_manifests(DATE)] == [record["file_name"]]
+    assert [manifest.record_name for manifest in manifest_records.open_manifests(DATE)] == [record["file_name"]]
 
 
 def test_the_run_of_a_failed_attempt_is_not_taken_for_that_of_the_next(account: Account, run: str) -> None:
     account.end_run(run, "FAILED")
     tell(run)
-    assert tracking.claim_start(PARTITION, "batch-0001-token-1", "run-2", None)
-    (manifest,) = tracking.open_manifests(DATE)
+    assert manifest_records.claim_start(PARTITION, "batch-0001-token-1", "run-2", None)
+    (manifest,) = manifest_records.open_manifests(DATE)
 
-    assert create_manifest.find_job_run(manifest) is None
+    assert job_runs.find_job_run(manifest) is None
     second = start(account, a_manifest())
-    assert create_manifest.find_job_run(manifest) == second
+    assert job_runs.find_job_run(manifest) == second
 
 
 def test_a_manifest_waits_for_an_operator_when_its_attempts_are_used_up(account: Account, run: str) -> None:
@@ -254,7 +254,7 @@ def test_a_report_says_when_nobody_goes_on(
     environment(ALARM_TOPIC_ARN=TOPIC, JOB_RETRIES="0")
     account.end_run(run, "FAILED")
     tell(run)
-    assert "not started again by itself" in reports.call_args.kwargs["Message"]
+    assert "not started again automatically" in reports.call_args.kwargs["Message"]
 
 
 def test_a_report_of_many_files_names_a_hundred(account: Account, run: str, reports: mock.Mock) -> None:
@@ -316,8 +316,8 @@ def test_a_sweep_does_not_ask_about_too_many_runs_and_sweeps_come_to_all_of_them
 
 def test_a_manifest_opened_again_is_young_again(account: Account, run: str) -> None:
     account.wait(hours=5)
-    assert tracking.reopen_manifest(DATE, "batch-0001-token-1", run_id=run)
-    assert not tracking.reopen_manifest(DATE, "batch-0001-token-1", run_id=run)
+    assert manifest_records.reopen(DATE, "batch-0001-token-1", run_id=run)
+    assert not manifest_records.reopen(DATE, "batch-0001-token-1", run_id=run)
     record = account.record()
     assert record["pending_since"] == account.moment()
     assert "error" not in record

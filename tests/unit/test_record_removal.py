@@ -6,9 +6,10 @@ import pytest
 
 import record_removal
 from dev.simulator.world import INPUT_BUCKET
-from manifest_builder import aws, tracking
+from manifest_builder import aws
 from manifest_builder.errors import RowContended
 from manifest_builder.files import FileVersion, Removal
+from manifest_builder.tracking import file_rows, pending
 from tests.unit.support import DATE, Account, a_file, answer_lost, intercepted, is_current
 from tests.unit.test_tracking_files import NEW, NEWER, OLD, OLDER, mark, outcome_of
 
@@ -50,7 +51,7 @@ def test_a_pending_file_is_deleted_and_leaves_the_index(account: Account) -> Non
     gone = {"status": "deleted", "sequencer": NEW, "deleted_at": account.moment(), "updated_at": account.moment()}
     del before["pending_since"]
     assert account.row(a_file()) == before | gone
-    assert list(tracking.pending_files(DATE)) == []
+    assert list(pending.pending_files(DATE)) == []
 
 
 def test_of_a_manifested_file_it_is_recorded_only(account: Account) -> None:
@@ -64,7 +65,7 @@ def test_of_a_manifested_file_it_is_recorded_only(account: Account) -> None:
 
 
 def test_of_a_quarantined_file_it_is_recorded_only(account: Account) -> None:
-    tracking.record_quarantine(DATE, a_file(sequencer=OLD), "Size 0.00MB out of range", "s3://q/a")
+    file_rows.record_quarantine(DATE, a_file(sequencer=OLD), "Size 0.00MB out of range", "s3://q/a")
 
     assert remove(a_removal()) == "deleted"
 
@@ -151,7 +152,7 @@ def test_a_creation_before_the_removal_that_comes_late_stays_superseded(account:
         case "manifested":
             manifested(account, a_file(sequencer=OLDER))
         case "quarantined":
-            tracking.record_quarantine(DATE, a_file(sequencer=OLDER), "reason", None)
+            file_rows.record_quarantine(DATE, a_file(sequencer=OLDER), "reason", None)
     remove(a_removal())
 
     assert outcome_of(a_file(sequencer=OLD, etag="other")) == "superseded"
@@ -293,6 +294,6 @@ def test_a_row_that_changes_under_every_write_is_reported(account: Account) -> N
 
     with (
         intercepted(aws.dynamodb(), "put_item", change_first),
-        pytest.raises(RowContended, match="changed 5 times under the write"),
+        pytest.raises(RowContended, match="changed 5 times during the write"),
     ):
         remove(a_removal())

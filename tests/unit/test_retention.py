@@ -7,8 +7,9 @@ from datetime import timedelta
 import pytest
 
 from dev.simulator.world import INPUT_BUCKET, TRACKING_TABLE
-from manifest_builder import tracking
 from manifest_builder.files import FileVersion, Removal
+from manifest_builder.tracking import file_rows
+from manifest_builder.tracking.pending import pending_files
 from tests.unit.support import DATE, NOON, Account, a_file
 from tests.unit.test_tracking_files import NEW, NEWER, OLD, mark
 
@@ -21,11 +22,11 @@ def thirty_days(environment: Callable[..., None]) -> None:
 
 
 def removed(sequencer: str = NEW) -> str:
-    return tracking.record_removal(DATE, Removal("m", INPUT_BUCKET, a_file().key, None, sequencer)).outcome
+    return file_rows.record_removal(DATE, Removal("m", INPUT_BUCKET, a_file().key, None, sequencer)).outcome
 
 
 def pending(account: Account) -> None:
-    tracking.track_file(DATE, a_file(sequencer=OLD))
+    file_rows.track_file(DATE, a_file(sequencer=OLD))
 
 
 def manifested(account: Account) -> None:
@@ -34,7 +35,7 @@ def manifested(account: Account) -> None:
 
 
 def quarantined(account: Account) -> None:
-    tracking.record_quarantine(DATE, a_file(sequencer=OLD), "reason", None)
+    file_rows.record_quarantine(DATE, a_file(sequencer=OLD), "reason", None)
 
 
 def deleted(account: Account) -> None:
@@ -76,7 +77,7 @@ def test_a_pending_file_does_not_expire(account: Account) -> None:
 def test_what_is_pending_again_does_not_expire(account: Account, done: Callable[[Account], None]) -> None:
     done(account)
 
-    assert tracking.track_file(DATE, a_file(sequencer=NEWER)).outcome == "tracked"
+    assert file_rows.track_file(DATE, a_file(sequencer=NEWER)).outcome == "tracked"
     assert "ttl" not in account.row(a_file())
 
 
@@ -92,14 +93,14 @@ def test_an_expired_row_counts_as_long_as_it_is_there(account: Account) -> None:
     manifested(account)
     account.wait(days=31)
 
-    assert tracking.track_file(DATE, a_file(sequencer=OLD)).outcome == "duplicate"
+    assert file_rows.track_file(DATE, a_file(sequencer=OLD)).outcome == "duplicate"
 
 
 def test_a_file_that_was_forgotten_is_new(account: Account) -> None:
     manifested(account)
     forget(account, a_file())
 
-    assert tracking.track_file(DATE, a_file(sequencer=OLD)).outcome == "tracked"
+    assert file_rows.track_file(DATE, a_file(sequencer=OLD)).outcome == "tracked"
 
 
 def forget(account: Account, file: FileVersion) -> None:
@@ -116,7 +117,7 @@ def namesakes(account: Account) -> tuple[FileVersion, FileVersion]:
     """Two files of one name, both pending; the row of the first, which has the name to itself, is gone."""
     first, second = (a_file(f"{folder}/{DATE}.ndjson", sequencer=OLD) for folder in ("eu", "us"))
     for file in (first, second):
-        assert tracking.track_file(DATE, file).outcome == "tracked"
+        assert file_rows.track_file(DATE, file).outcome == "tracked"
     key = {"date_prefix": {"S": DATE}, "file_name": {"S": first.base_name}}
     account.dynamodb.delete_item(TableName=TRACKING_TABLE, Key=key)
     return first, second
@@ -126,19 +127,19 @@ def test_a_file_is_found_after_its_namesake_has_expired(
     account: Account, namesakes: tuple[FileVersion, FileVersion]
 ) -> None:
     _, second = namesakes
-    assert tracking.is_known(DATE, second) == "duplicate"
-    assert tracking.track_file(DATE, second).outcome == "duplicate"
-    assert tracking.track_file(DATE, replace(second, sequencer=NEW)).outcome == "tracked"
-    assert [file.file_path for file in tracking.pending_files(DATE)] == [second.file_path]
+    assert file_rows.is_known(DATE, second) == "duplicate"
+    assert file_rows.track_file(DATE, second).outcome == "duplicate"
+    assert file_rows.track_file(DATE, replace(second, sequencer=NEW)).outcome == "tracked"
+    assert [file.file_path for file in pending_files(DATE)] == [second.file_path]
 
     removal = Removal("m", INPUT_BUCKET, second.key, None, NEWER)
-    assert tracking.record_removal(DATE, removal).outcome == "deleted"
-    assert list(tracking.pending_files(DATE)) == []
+    assert file_rows.record_removal(DATE, removal).outcome == "deleted"
+    assert list(pending_files(DATE)) == []
 
 
 def test_a_forgotten_file_that_comes_again_takes_its_name_back(
     account: Account, namesakes: tuple[FileVersion, FileVersion]
 ) -> None:
     first, second = namesakes
-    assert tracking.track_file(DATE, first).outcome == "tracked"
-    assert {file.file_path for file in tracking.pending_files(DATE)} == {first.file_path, second.file_path}
+    assert file_rows.track_file(DATE, first).outcome == "tracked"
+    assert {file.file_path for file in pending_files(DATE)} == {first.file_path, second.file_path}

@@ -11,7 +11,7 @@ from botocore.exceptions import ConnectTimeoutError, ReadTimeoutError
 
 import start_workflow
 from dev.simulator.telemetry import Telemetry
-from start_workflow import MAX_INPUT_BYTES, Message
+from manifest_builder.redelivery import MAX_INPUT_BYTES, Message
 from tests.unit.support import aws_error, event
 
 URL = "https://aws.example"

@@ -11,23 +11,36 @@ import pytest
 
 import track_file
 from dev.simulator.world import TRACKING_TABLE
-from manifest_builder import aws, files, tracking
+from manifest_builder import aws, files, versions
 from manifest_builder.errors import RowContended
 from manifest_builder.files import FileVersion, disambiguated_name
-from tests.unit.support import DATE, MB, NOON, Account, a_file, answer_lost, aws_error, failing, intercepted, is_current
+from manifest_builder.tracking import file_rows, marking, pending, table
+from tests.unit.support import (
+    DATE,
+    MB,
+    NOON,
+    Account,
+    a_file,
+    a_row,
+    answer_lost,
+    aws_error,
+    failing,
+    intercepted,
+    is_current,
+)
 
 OLDER, OLD, NEW, NEWER = "0055AED6D0", "0055AED6DC", "0055AED6DD", "0055AED7"
 
 
 def outcome_of(file: FileVersion) -> str:
-    return tracking.track_file(DATE, file).outcome
+    return file_rows.track_file(DATE, file).outcome
 
 
 def mark(account: Account, file: FileVersion, cut: str) -> None:
     """As UpdateStatus does for a committed manifest that names the file."""
-    rows = [row for row in tracking.pending_files(DATE) if row.file_path == file.file_path]
+    rows = [row for row in pending.pending_files(DATE) if row.file_path == file.file_path]
     until = NOON + timedelta(days=365)
-    assert tracking.mark_manifested(DATE, rows, "s3://manifest-bucket/m.json", cut, until).marked == rows
+    assert marking.mark_manifested(DATE, rows, "s3://manifest-bucket/m.json", cut, until).marked == rows
 
 
 # What is stored
@@ -62,10 +75,10 @@ def test_a_valid_file_becomes_pending_with_the_attributes_of_the_specification(a
 
 
 def test_the_size_in_mb_is_rounded_to_six_places(account: Account) -> None:
-    tracking.track_file(DATE, a_file(size_bytes=104_858))
+    file_rows.track_file(DATE, a_file(size_bytes=104_858))
 
     assert account.row(a_file())["file_size_mb"] == Decimal("0.1")
-    tracking.track_file(DATE, a_file("b", size_bytes=MB + 1))
+    file_rows.track_file(DATE, a_file("b", size_bytes=MB + 1))
     assert account.row(a_file("b"))["file_size_mb"] == Decimal("1.000001")
 
 
@@ -90,8 +103,8 @@ def test_the_same_key_in_two_buckets_is_two_files(account: Account) -> None:
 
 
 def test_one_file_name_on_two_dates_is_two_rows(account: Account) -> None:
-    assert tracking.track_file("2025-12-23", a_file("data/a.ndjson")).outcome == "tracked"
-    assert tracking.track_file("2025-12-24", a_file("data/a.ndjson")).outcome == "tracked"
+    assert file_rows.track_file("2025-12-23", a_file("data/a.ndjson")).outcome == "tracked"
+    assert file_rows.track_file("2025-12-24", a_file("data/a.ndjson")).outcome == "tracked"
 
 
 @pytest.mark.parametrize("character", ["a", "é", "東", "🦆"])
@@ -259,14 +272,14 @@ def test_a_lagging_clock_does_not_put_a_reupload_before_the_cut(account: Account
     assert outcome_of(a_file(sequencer=NEW)) == "tracked"
 
     assert account.row(a_file())["pending_since"] == "2025-12-23T12:00:00.000001Z"
-    assert list(tracking.pending_files(DATE, until="2025-12-23T12:00:00.000000Z")) == []
+    assert list(pending.pending_files(DATE, until="2025-12-23T12:00:00.000000Z")) == []
 
 
 def test_the_cut_outlives_further_versions(account: Account) -> None:
     outcome_of(a_file(sequencer=OLDER))
     mark(account, a_file(), "2025-12-23T12:00:00.000000Z")
     account.wait(hours=-1)
-    tracking.record_quarantine(DATE, a_file(sequencer=OLD), "Size 0.00MB out of range", None)
+    file_rows.record_quarantine(DATE, a_file(sequencer=OLD), "Size 0.00MB out of range", None)
 
     outcome_of(a_file(sequencer=NEW))
 
@@ -274,7 +287,7 @@ def test_the_cut_outlives_further_versions(account: Account) -> None:
 
 
 def test_a_quarantined_file_is_pending_once_a_valid_version_comes(account: Account) -> None:
-    tracking.record_quarantine(DATE, a_file(sequencer=OLD, size_bytes=0), "Size 0.00MB out of range", "s3://q/a")
+    file_rows.record_quarantine(DATE, a_file(sequencer=OLD, size_bytes=0), "Size 0.00MB out of range", "s3://q/a")
 
     assert outcome_of(a_file(sequencer=NEW)) == "tracked"
 
@@ -286,17 +299,17 @@ def test_a_quarantined_file_is_pending_once_a_valid_version_comes(account: Accou
 def test_a_pending_file_is_pending_no_more_once_a_refused_version_comes(account: Account) -> None:
     outcome_of(a_file(sequencer=OLD))
 
-    stored = tracking.record_quarantine(DATE, a_file(sequencer=NEW, size_bytes=0), "Size 0.00MB out of range", None)
+    stored = file_rows.record_quarantine(DATE, a_file(sequencer=NEW, size_bytes=0), "Size 0.00MB out of range", None)
 
     assert stored.outcome == "quarantined"
-    assert list(tracking.pending_files(DATE)) == []
+    assert list(pending.pending_files(DATE)) == []
     assert account.row(a_file())["reason"] == "Size 0.00MB out of range"
 
 
 def test_an_older_refused_version_does_not_touch_a_newer_valid_one(account: Account) -> None:
     outcome_of(a_file(sequencer=NEW))
 
-    assert tracking.record_quarantine(DATE, a_file(sequencer=OLD), "reason", None).outcome == "superseded"
+    assert file_rows.record_quarantine(DATE, a_file(sequencer=OLD), "reason", None).outcome == "superseded"
     assert account.row(a_file())["status"] == "pending"
 
 
@@ -304,21 +317,21 @@ def test_an_older_refused_version_does_not_touch_a_newer_valid_one(account: Acco
 
 
 def test_known_versions_are_known_and_newer_ones_are_not(account: Account) -> None:
-    assert tracking.is_known(DATE, a_file(sequencer=OLD)) is None
+    assert file_rows.is_known(DATE, a_file(sequencer=OLD)) is None
     outcome_of(a_file(sequencer=OLD))
 
-    assert tracking.is_known(DATE, a_file(sequencer=OLD)) == "duplicate"
-    assert tracking.is_known(DATE, a_file(sequencer=OLDER)) == "superseded"
-    assert tracking.is_known(DATE, a_file(sequencer=NEW)) is None
+    assert file_rows.is_known(DATE, a_file(sequencer=OLD)) == "duplicate"
+    assert file_rows.is_known(DATE, a_file(sequencer=OLDER)) == "superseded"
+    assert file_rows.is_known(DATE, a_file(sequencer=NEW)) is None
 
 
 def test_a_file_under_its_second_sort_key_is_known_and_its_namesake_is_not_mistaken_for_it(account: Account) -> None:
     outcome_of(a_file("x/a.ndjson"))
-    assert tracking.is_known(DATE, a_file("y/a.ndjson")) is None
+    assert file_rows.is_known(DATE, a_file("y/a.ndjson")) is None
     outcome_of(a_file("y/a.ndjson"))
 
-    assert tracking.is_known(DATE, a_file("y/a.ndjson")) == "duplicate"
-    assert tracking.is_known(DATE, a_file("z/a.ndjson")) is None
+    assert file_rows.is_known(DATE, a_file("y/a.ndjson")) == "duplicate"
+    assert file_rows.is_known(DATE, a_file("z/a.ndjson")) is None
 
 
 def test_rows_are_read_a_hundred_at_a_time_under_the_name_that_each_file_has(account: Account) -> None:
@@ -327,11 +340,11 @@ def test_rows_are_read_a_hundred_at_a_time_under_the_name_that_each_file_has(acc
     others = [a_file(f"x/{number}.ndjson") for number in range(150)]
     outcome_of(others[149])
     with intercepted(aws.dynamodb(), "batch_get_item", lambda proceed, *_: proceed()) as call:
-        rows = tracking.read_rows((DATE, file) for file in [*map(a_file, ("x/a.ndjson", "y/a.ndjson")), *others])
+        rows = file_rows.read_rows((DATE, file) for file in [*map(a_file, ("x/a.ndjson", "y/a.ndjson")), *others])
 
     paths = {f"s3://input-bucket/{key}" for key in ("x/a.ndjson", "y/a.ndjson", "x/149.ndjson")}
     assert set(rows) == {(DATE, path) for path in paths}
-    assert all(row["file_path"] == path for (_, path), row in rows.items())
+    assert all(row.file_path == path for (_, path), row in rows.items())
     assert call.call_count == 3  # 151 names, and the second one of y/a.ndjson
 
 
@@ -341,9 +354,9 @@ def test_a_row_is_found_under_its_second_name_though_the_first_was_forgotten(
     environment(RETENTION_DAYS="30")
     for folder in "xy":
         outcome_of(a_file(f"{folder}/a.ndjson"))
-    account.dynamodb.delete_item(TableName=TRACKING_TABLE, Key=tracking._key(DATE, a_file("x/a.ndjson").base_name))
+    account.dynamodb.delete_item(TableName=TRACKING_TABLE, Key=table.key(DATE, a_file("x/a.ndjson").base_name))
 
-    assert len(tracking.read_rows([(DATE, a_file("x/a.ndjson")), (DATE, a_file("y/a.ndjson"))])) == 1
+    assert len(file_rows.read_rows([(DATE, a_file("x/a.ndjson")), (DATE, a_file("y/a.ndjson"))])) == 1
 
 
 def test_keys_that_the_table_leaves_for_later_are_asked_for_again(account: Account, sleeps: list[float]) -> None:
@@ -358,7 +371,7 @@ def test_keys_that_the_table_leaves_for_later_are_asked_for_again(account: Accou
         return {"Responses": {}, "UnprocessedKeys": request["RequestItems"]}
 
     with mock.patch.object(aws.dynamodb(), "batch_get_item", busy):
-        rows = tracking.read_rows([(DATE, a_file())])
+        rows = file_rows.read_rows([(DATE, a_file())])
     assert list(rows) == [(DATE, a_file().file_path)]
     assert len(sleeps) == 2
     assert all(request["RequestItems"][TRACKING_TABLE]["ConsistentRead"] for request in asked)
@@ -373,7 +386,7 @@ def test_keys_that_the_table_leaves_for_later_are_asked_for_again(account: Accou
     ],
 )
 def test_a_row_is_of_a_version_by_its_id(row: dict[str, Any], is_same: bool) -> None:
-    assert tracking.is_version_of(a_file(version_id="v1", etag="e", size_bytes=1), row) is is_same
+    assert versions.is_version_of(a_file(version_id="v1", etag="e", size_bytes=1), a_row(**row)) is is_same
 
 
 @pytest.mark.parametrize(
@@ -387,7 +400,7 @@ def test_a_row_is_of_a_version_by_its_id(row: dict[str, Any], is_same: bool) -> 
     ],
 )
 def test_a_row_is_of_a_version_without_an_id_by_etag_and_size(row: dict[str, Any], is_same: bool) -> None:
-    assert tracking.is_version_of(a_file(etag="e", size_bytes=1), row) is is_same
+    assert versions.is_version_of(a_file(etag="e", size_bytes=1), a_row(**row)) is is_same
 
 
 # Rows that change under the write
@@ -466,7 +479,7 @@ def test_a_row_that_changes_at_every_write_is_given_up_and_left_as_it_is(account
 
     with (
         intercepted(aws.dynamodb(), "put_item", changed_every_time) as calls,
-        pytest.raises(RowContended, match=f"{DATE}/{a_file().base_name} changed 5 times under the write"),
+        pytest.raises(RowContended, match=f"{DATE}/{a_file().base_name} changed 5 times during the write"),
     ):
         outcome_of(a_file(sequencer=NEW))
     assert calls.call_count == 5
@@ -482,7 +495,10 @@ def test_a_row_that_vanishes_under_the_write_is_reported(account: Account) -> No
             account.dynamodb.delete_item(TableName=TRACKING_TABLE, Key=key)
         return proceed()
 
-    with intercepted(aws.dynamodb(), "put_item", deleted_meanwhile), pytest.raises(RowContended, match="vanished"):
+    with (
+        intercepted(aws.dynamodb(), "put_item", deleted_meanwhile),
+        pytest.raises(RowContended, match="was deleted during the write"),
+    ):
         outcome_of(a_file(sequencer=NEW))
 
 
@@ -503,23 +519,23 @@ def test_pending_files_come_in_order_of_arrival(account: Account) -> None:
         outcome_of(a_file(f"in/{name}.ndjson"))
         account.wait(seconds=1)
 
-    assert [row.file_name for row in tracking.pending_files(DATE)] == ["c.ndjson", "a.ndjson", "b.ndjson"]
+    assert [row.file_name for row in pending.pending_files(DATE)] == ["c.ndjson", "a.ndjson", "b.ndjson"]
 
 
 def test_pending_files_are_read_consistently_and_page_by_page(account: Account) -> None:
-    for number in range(tracking.PAGE_ITEMS + 1):
+    for number in range(table.PAGE_ITEMS + 1):
         outcome_of(a_file(f"in/{number:04d}.ndjson"))
     pages: list[dict[str, Any]] = []
     aws.dynamodb().meta.events.register(
         "provide-client-params.dynamodb.Query", lambda params, **_: pages.append(dict(params))
     )
 
-    rows = tracking.pending_files(DATE)
+    rows = pending.pending_files(DATE)
     first = next(rows)
 
     assert first.file_name == "0000.ndjson"
     assert len(pages) == 1, "the second page is not needed yet"
-    assert 1 + len(list(rows)) == tracking.PAGE_ITEMS + 1
+    assert 1 + len(list(rows)) == table.PAGE_ITEMS + 1
     assert {page["ConsistentRead"] for page in pages} == {True}
     assert {page["IndexName"] for page in pages} == {"pending-index"}
 
@@ -527,5 +543,5 @@ def test_pending_files_are_read_consistently_and_page_by_page(account: Account) 
 def test_versions_of_one_size_with_nothing_to_tell_them_apart_are_not_taken_for_duplicates(account: Account) -> None:
     """No sequencer, no version, no etag: Powertools gives '' for a missing etag, and '' == '' with equal sizes."""
     with is_current(a_file()):
-        tracking.track_file(DATE, a_file(etag="", sequencer=None))
-        assert tracking.track_file(DATE, a_file(etag="", sequencer=None)).outcome == "tracked"
+        file_rows.track_file(DATE, a_file(etag="", sequencer=None))
+        assert file_rows.track_file(DATE, a_file(etag="", sequencer=None)).outcome == "tracked"

@@ -9,9 +9,11 @@ import pytest
 import update_status
 from dev.simulator.telemetry import Telemetry
 from dev.simulator.world import INPUT_BUCKET, MANIFEST_BUCKET, TRACKING_TABLE
-from manifest_builder import aws, clock, manifests, tracking
+from manifest_builder import aws, clock, manifests
 from manifest_builder.batching import PendingFile
 from manifest_builder.files import Removal
+from manifest_builder.tracking import file_rows, manifest_records, pending
+from manifest_builder.tracking.marking import MARKING_THREADS, mark_manifested
 from tests.unit.support import (
     DATE,
     MB,
@@ -74,7 +76,7 @@ def test_the_files_named_are_marked_and_leave_the_index(account: Account, manife
     assert row["updated_at"] == "2025-12-23T12:00:05.000000Z"
     assert row["created_at"] == "2025-12-23T12:00:00.000000Z"
     assert "pending_since" not in row
-    assert list(tracking.pending_files(DATE)) == []
+    assert list(pending.pending_files(DATE)) == []
 
 
 def test_a_pending_file_that_is_not_named_stays_pending(account: Account, manifest: Manifest) -> None:
@@ -89,7 +91,7 @@ def test_a_reupload_after_the_cut_stays_pending(account: Account, manifest: Mani
     (path,) = track(10)
     named = manifest(path)
     account.wait(microseconds=1)
-    tracking.track_file(DATE, a_file(f"in/{DATE}-000.ndjson", 30, sequencer="0055AED7"))
+    file_rows.track_file(DATE, a_file(f"in/{DATE}-000.ndjson", 30, sequencer="0055AED7"))
 
     with failing(aws.dynamodb(), "update_item") as writes:
         assert update(named)["files_marked"] == 0
@@ -102,7 +104,7 @@ def remove(account: Account, path: str) -> str:
     removal = Removal(
         "message-2", INPUT_BUCKET, path.removeprefix(f"s3://{INPUT_BUCKET}/"), version_id=None, sequencer="0055AED7"
     )
-    return tracking.record_removal(DATE, removal).outcome
+    return file_rows.record_removal(DATE, removal).outcome
 
 
 def test_a_file_deleted_since_the_cut_is_marked_and_still_known_to_be_deleted(
@@ -140,7 +142,7 @@ def test_a_version_after_the_cut_that_was_deleted_is_not_marked(account: Account
     (path,) = track(10)
     named = manifest(path)
     account.wait(microseconds=1)
-    tracking.track_file(DATE, a_file(f"in/{DATE}-000.ndjson", 30, sequencer="0055AED6DD"))
+    file_rows.track_file(DATE, a_file(f"in/{DATE}-000.ndjson", 30, sequencer="0055AED6DD"))
     remove(account, path)
 
     assert update(named) == {"claimed": True, "files_marked": 0, "files_left": 0}
@@ -154,7 +156,7 @@ def test_a_version_that_a_lagging_clock_put_before_the_cut_is_not_marked_once_it
     named = manifest(path)
     update(named)
     account.wait(seconds=-90)
-    tracking.track_file(DATE, a_file(f"in/{DATE}-000.ndjson", 30, sequencer="0055AED6DD"))
+    file_rows.track_file(DATE, a_file(f"in/{DATE}-000.ndjson", 30, sequencer="0055AED6DD"))
     remove(account, path)
 
     assert update(named)["files_marked"] == 0
@@ -215,7 +217,7 @@ def test_rows_that_the_table_refuses_for_now_are_read_again(
 def test_namesakes_of_two_folders_are_looked_for_by_both_their_names(account: Account, manifest: Manifest) -> None:
     files = [a_file(f"{folder}/{DATE}-part.ndjson") for folder in ("eu", "us")]
     for file in files:
-        tracking.track_file(DATE, file)
+        file_rows.track_file(DATE, file)
     paths = [file.file_path for file in files]
     named = manifest(*paths)
     for path in paths:
@@ -243,7 +245,7 @@ def test_what_is_marked_on_the_usual_way_needs_no_further_look(account: Account,
 
 def test_a_file_quarantined_since_is_not_marked(account: Account, manifest: Manifest) -> None:
     (path,) = track(10)
-    tracking.record_quarantine(DATE, a_file(f"in/{DATE}-000.ndjson", 0, sequencer="0055AED7"), "reason", None)
+    file_rows.record_quarantine(DATE, a_file(f"in/{DATE}-000.ndjson", 0, sequencer="0055AED7"), "reason", None)
 
     assert update(manifest(path))["files_marked"] == 0
 
@@ -297,11 +299,11 @@ def test_the_files_and_bytes_marked_are_counted(account: Account, manifest: Mani
 
 
 def rows() -> list[PendingFile]:
-    return list(tracking.pending_files(DATE))
+    return list(pending.pending_files(DATE))
 
 
 def mark(read: list[PendingFile], path: str = PATH, until: datetime = NOON + timedelta(hours=1)) -> list[PendingFile]:
-    return tracking.mark_manifested(DATE, read, path, CUT, until).marked
+    return mark_manifested(DATE, read, path, CUT, until).marked
 
 
 @pytest.mark.parametrize(("ahead", "marked"), [(-1, True), (0, True), (1, False)])
@@ -318,7 +320,7 @@ def test_a_row_that_changes_between_the_read_and_the_write_is_not_marked(account
     (path,) = track(10)
     read = rows()
     account.wait(seconds=1)
-    tracking.track_file(DATE, a_file(f"in/{DATE}-000.ndjson", 30, sequencer="0055AED7"))
+    file_rows.track_file(DATE, a_file(f"in/{DATE}-000.ndjson", 30, sequencer="0055AED7"))
 
     assert mark(read) == []
     assert account.files()[path]["status"] == "pending"
@@ -339,11 +341,11 @@ def test_a_row_that_is_gone_is_not_made_anew(account: Account) -> None:
 
 
 def test_more_rows_than_threads_are_all_marked(account: Account) -> None:
-    track(*[MB] * (tracking.MARKING_THREADS * 3 + 1))
+    track(*[MB] * (MARKING_THREADS * 3 + 1))
 
     marked = mark(rows())
 
-    assert len(marked) == tracking.MARKING_THREADS * 3 + 1
+    assert len(marked) == MARKING_THREADS * 3 + 1
     assert account.statuses() == {"manifested": len(marked)}
 
 
@@ -360,7 +362,7 @@ def test_no_row_is_begun_when_time_is_up_and_those_left_are_counted(account: Acc
     track(10, 20, 30)
     account.tick = timedelta(seconds=1)
 
-    marking = tracking.mark_manifested(DATE, rows(), PATH, CUT, until=account.now() + timedelta(seconds=3))
+    marking = mark_manifested(DATE, rows(), PATH, CUT, until=account.now() + timedelta(seconds=3))
 
     assert (len(marking.marked), marking.left) == (1, 2)
     assert account.statuses() == {"manifested": 1, "pending": 2}
@@ -371,7 +373,7 @@ def test_a_row_that_the_table_refuses_for_now_is_left(account: Account, code: st
     track(10, 20)
 
     with failing(aws.dynamodb(), "update_item", aws_error(code)):
-        marking = tracking.mark_manifested(DATE, rows(), PATH, CUT, until=NOON + timedelta(hours=1))
+        marking = mark_manifested(DATE, rows(), PATH, CUT, until=NOON + timedelta(hours=1))
 
     assert (len(marking.marked), marking.left) == (1, 1)
 
@@ -393,7 +395,7 @@ def test_nothing_is_claimed_while_rows_are_left_and_another_round_goes_on(
 
 
 def claim(run_id: str, stale: tuple[str, str] | None = None) -> bool:
-    return tracking.claim_start(PARTITION, RECORD, run_id, stale)
+    return manifest_records.claim_start(PARTITION, RECORD, run_id, stale)
 
 
 @pytest.fixture

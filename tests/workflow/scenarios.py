@@ -21,8 +21,8 @@ from dev.simulator.world import (
     message,
     message_of_removal,
 )
-from manifest_builder import tracking
 from manifest_builder.files import FileVersion, Removal
+from manifest_builder.tracking import file_rows, locks
 
 
 @dataclass(frozen=True)
@@ -179,7 +179,7 @@ def all_invalid(world: World) -> Execution:
 
 
 def lock_held_elsewhere(world: World) -> Execution:
-    assert tracking.acquire_lock(DAY, "another run", "its token")
+    assert locks.acquire(DAY, "another run", "its token")
     return world.deliver(*ten_mb_files(world, 3))
 
 
@@ -187,7 +187,7 @@ def lock_lost_before_the_commit(world: World) -> Execution:
     def around(function: Function, event: dict[str, Any]) -> Any:
         key = {"date_prefix": {"S": f"LOCK#manifest-{DAY}"}, "file_name": {"S": "LOCK"}}
         world.dynamodb.delete_item(TableName=TRACKING_TABLE, Key=key)
-        assert tracking.acquire_lock(DAY, "another run", "its token")
+        assert locks.acquire(DAY, "another run", "its token")
         return function(event, None)
 
     world.around["CreateManifest"] = around
@@ -198,7 +198,7 @@ def files_arrive_while_the_lock_is_held(world: World) -> Execution:
     def around(function: Function, event: dict[str, Any]) -> Any:
         if len(world.files()) == 3:
             seed(3, 10 * MB, folder="late")
-            assert not tracking.acquire_lock(DAY, "the run that brought them", "its token")
+            assert not locks.acquire(DAY, "the run that brought them", "its token")
         return function(event, None)
 
     world.around["UpdateStatus"] = around
@@ -221,7 +221,7 @@ def seed(number: int, size_bytes: int, folder: str = "seeded") -> None:
     """Files pending already, tracked without an execution."""
     for index in range(number):
         key = f"{folder}/{DAY}-seed{index:04}.ndjson"
-        stored = tracking.track_file(DAY, FileVersion("seed", INPUT_BUCKET, key, size_bytes, "etag", None, "00"))
+        stored = file_rows.track_file(DAY, FileVersion("seed", INPUT_BUCKET, key, size_bytes, "etag", None, "00"))
         assert stored.outcome == "tracked"
 
 
@@ -251,7 +251,7 @@ def deleted_while_its_manifest_is_cut(world: World) -> Execution:
     def around(function: Function, event: dict[str, Any]) -> Any:
         del world.around["UpdateStatus"]
         removal = Removal("removal", INPUT_BUCKET, f"a/{DAY}-file000.ndjson", None, "0055AED6DCD90281E9")
-        assert tracking.record_removal(DAY, removal).outcome == "deleted"
+        assert file_rows.record_removal(DAY, removal).outcome == "deleted"
         return function(event, None)
 
     world.around["UpdateStatus"] = around

@@ -1,0 +1,71 @@
+"""Runs of the Glue job: the one that a lost StartJobRun started, and the state of a known one."""
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import ClientError
+
+from manifest_builder import aws, clock
+from manifest_builder.manifests import ManifestRecord
+from manifest_builder.settings import settings
+from manifest_builder.tracking.manifest_records import failed_runs
+
+if TYPE_CHECKING:
+    from mypy_boto3_glue.type_defs import JobRunTypeDef
+
+UNKNOWN = "UNKNOWN"
+"""The state, in this application, of a run that Glue does not know (any more)."""
+CLOCK_SKEW = timedelta(minutes=5)
+"""The record's times come from a function's clock, the run's from Glue's."""
+
+
+def find_job_run(manifest: ManifestRecord) -> str | None:
+    """The id of a run that an earlier attempt started although its response was lost; None if there is no such run.
+
+    GetJobRuns lists the newest runs first, so the search ends at the manifest's creation, or its last reopening. A run
+    that had ended by then is passed over: an earlier attempt started it, or it left because the record named another.
+    """
+    try:
+        return _search_job_runs(manifest)
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "EntityNotFoundException":
+            raise
+        # The job does not exist yet, so it has no runs. StartGlueJob, which follows, reports this once a minute.
+        return None
+
+
+def read_run(job_run_id: str) -> "JobRunTypeDef":
+    """The run as Glue describes it. UNKNOWN if Glue has no such run: it was too long ago, or its job was deleted."""
+    job_name = settings().glue_job_name
+    try:
+        return aws.glue().get_job_run(JobName=job_name, RunId=job_run_id)["JobRun"]
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "EntityNotFoundException":
+            raise
+        return {"JobRunState": UNKNOWN, "ErrorMessage": f"{job_name} has no run {job_run_id}"}  # type: ignore[typeddict-item]
+
+
+def times(run: "JobRunTypeDef") -> dict[str, str | None]:
+    """Start and end of a run, as attributes of a manifest record."""
+    return {"run_started_at": _text(run.get("StartedOn")), "finished_at": _text(run.get("CompletedOn"))}
+
+
+def _search_job_runs(manifest: ManifestRecord) -> str | None:
+    opened = clock.from_text(manifest.created_at)
+    earliest = opened - CLOCK_SKEW
+    for page in aws.glue().get_paginator("get_job_runs").paginate(JobName=settings().glue_job_name):
+        for run in page["JobRuns"]:
+            # A run that waits in the job's queue may have no start time yet.
+            started, ended = run.get("StartedOn"), run.get("CompletedOn")
+            if started is not None and started < earliest:
+                return None
+            if ended is not None and ended < opened:
+                continue
+            is_its_own = run.get("Arguments", {}).get("--MANIFEST_PATH") == manifest.file_path
+            if is_its_own and run["Id"] not in failed_runs(manifest.date_prefix, manifest.record_name):
+                return run["Id"]
+    return None
+
+
+def _text(moment: datetime | None) -> str | None:
+    return clock.to_text(moment) if moment else None

@@ -1,0 +1,57 @@
+"""Manifest objects in S3: written once under a key of their own, read back, deleted if they were never committed."""
+
+from collections.abc import Sequence
+
+from botocore.exceptions import ClientError
+
+from manifest_builder import aws, clock, manifests
+from manifest_builder.settings import settings
+from manifest_builder.telemetry import logger
+
+PUT_ATTEMPTS = 3
+
+
+def write(date_prefix: str, batch_index: int, file_paths: Sequence[str]) -> tuple[str, str]:
+    """Writes a manifest object. Returns its S3 URI and the moment that its key holds.
+
+    If the key exists, a new moment gives another key: the object may be a committed manifest's, and no object is ever
+    overwritten. (It may also be our own, written by a request whose response was lost; then it stays behind unused.)
+    """
+    document = manifests.to_document(file_paths).encode()
+    for attempt in range(1, PUT_ATTEMPTS + 1):
+        now = clock.now()
+        key = manifests.object_key(date_prefix, batch_index, now)
+        try:
+            aws.s3().put_object(
+                Bucket=settings().manifest_bucket,
+                Key=key,
+                Body=document,
+                ContentType="application/json",
+                IfNoneMatch="*",
+            )
+        except ClientError as error:
+            exists = error.response["Error"]["Code"] in ("PreconditionFailed", "ConditionalRequestConflict")
+            if not exists or attempt == PUT_ATTEMPTS:
+                raise
+        else:
+            break
+    return f"s3://{settings().manifest_bucket}/{key}", clock.to_text(now)
+
+
+def read(manifest_path: str) -> list[str]:
+    """The paths of the files that a manifest names."""
+    answer = aws.s3().get_object(Bucket=settings().manifest_bucket, Key=_key(manifest_path))
+    return manifests.from_document(answer["Body"].read())
+
+
+def discard(manifest_path: str) -> None:
+    """Deletes an object that was not committed. A failure is logged only: nothing reads an uncommitted object."""
+    key = _key(manifest_path)
+    try:
+        aws.s3().delete_object(Bucket=settings().manifest_bucket, Key=key)
+    except Exception:
+        logger.warning("an uncommitted manifest object was not deleted", extra={"key": key}, exc_info=True)
+
+
+def _key(manifest_path: str) -> str:
+    return manifest_path.removeprefix(f"s3://{settings().manifest_bucket}/")

@@ -1,0 +1,152 @@
+"""Rows of files: which one belongs to a file, and what an event changes in it. The rules are in `versions`."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+
+from manifest_builder import clock, inputs, versions
+from manifest_builder.errors import RowContended
+from manifest_builder.files import FileName, FileVersion, Removal
+from manifest_builder.rows import FileRow, sort_key_candidates
+from manifest_builder.settings import settings
+from manifest_builder.tracking import table
+from manifest_builder.versions import Change, Moment, Outcome, Place, Refusal
+
+CONTENTION_ATTEMPTS = 5
+COMPARED = ("file_path", "status", "pending_since", "cut", "etag", "version_id", "sequencer")
+"""A row with the same values in these attributes has not changed since it was read."""
+
+Decide = Callable[[FileRow | None, Place], Change]
+"""The change of the row that is stored under a primary key, if there is one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """Result of storing a file version or a removal: the outcome and the row's sort key."""
+
+    outcome: Outcome
+    file_name: str
+
+
+def track_file(date_prefix: str, file: FileVersion) -> Stored:
+    """Makes the version pending, unless the table has this version or a newer one. Raises RowContended."""
+    return _store(date_prefix, file, partial(_arrive, file, None))
+
+
+def record_quarantine(date_prefix: str, file: FileVersion, reason: str, copied_to: str | None) -> Stored:
+    """Records why the version was refused and where its copy is. Raises RowContended."""
+    return _store(date_prefix, file, partial(_arrive, file, Refusal(reason, copied_to)))
+
+
+def record_removal(date_prefix: str, removal: Removal) -> Stored:
+    """Records the removal of a file: see `versions.remove`. Raises RowContended."""
+    row = find_row(date_prefix, removal)
+
+    def remove(row: FileRow | None, place: Place) -> Change:
+        return versions.remove(row, place, removal, _moment(), partial(inputs.is_current, removal))
+
+    return _store(date_prefix, removal, remove, known=row)
+
+
+def is_known(date_prefix: str, file: FileVersion) -> Outcome | None:
+    """`duplicate` or `superseded` if the table has this version or a newer one, else None."""
+    row = find_row(date_prefix, file)
+    return versions.relation_of(file, row, partial(inputs.is_current, file)) if row else None
+
+
+def find_row(date_prefix: str, file: FileName) -> FileRow | None:
+    """The row of the file's path on this date, for any version; None if the table has none."""
+    for file_name in sort_key_candidates(file):
+        item = table.get(date_prefix, file_name)
+        if item and item["file_path"] == file.file_path:
+            return FileRow.from_item(item)
+        if not item and not settings().retention_days:
+            # Rows are kept for ever, so the file's row would be here. With RetentionDays, the row of a file of the same
+            # name may have expired here, and this file's row may be under its second sort key.
+            break
+    return None
+
+
+def read_rows(files_of_dates: Iterable[tuple[str, FileName]]) -> dict[tuple[str, str], FileRow]:
+    """`find_row` for many files: the rows that exist, by date and path."""
+    found: dict[tuple[str, str], FileRow] = {}
+    names = {(date_prefix, file.file_path): sort_key_candidates(file) for date_prefix, file in files_of_dates}
+    while names:
+        keys = {(date_prefix, of_file[0]) for (date_prefix, _), of_file in names.items()}
+        rows = {(row.date_prefix, row.file_name): row for row in map(FileRow.from_item, table.batch_get(keys).items)}
+        second_names = {}
+        for (date_prefix, file_path), (name, *others) in names.items():
+            row = rows.get((date_prefix, name))
+            if row and row.file_path == file_path:
+                found[date_prefix, file_path] = row
+            elif others and (row or settings().retention_days):
+                second_names[date_prefix, file_path] = others
+        names = second_names
+    return found
+
+
+def scan_rows(file_path: str) -> Iterator[FileRow]:
+    """The rows of a path on all dates. Reads the whole table."""
+    yield from map(FileRow.from_item, table.scan("file_path = :file_path", {":file_path": file_path}))
+
+
+def release_version(row: FileRow) -> bool:
+    """Lets the next event of this quarantined version count as new. False if the row has changed.
+
+    The row stays quarantined until that event arrives: if the event is never sent, nothing is lost.
+    """
+    is_same_version = "version_id = :version_id" if row.version_id else "attribute_not_exists(version_id)"
+    return table.update_if(
+        row.date_prefix,
+        row.file_name,
+        "SET released = :true, updated_at = :now",
+        f"#status = :quarantined AND etag = :etag AND {is_same_version}",
+        {
+            ":quarantined": "quarantined",
+            ":etag": row.etag,
+            ":version_id": row.version_id,
+            ":true": True,
+            ":now": clock.to_text(clock.now()),
+        },
+        names={"#status": "status"},
+    )
+
+
+def expiry() -> int | None:
+    """The `ttl`, in epoch seconds, of a row that is finished now; None if rows are kept for ever."""
+    days = settings().retention_days
+    return int((clock.now() + timedelta(days=days)).timestamp()) if days else None
+
+
+def _moment() -> Moment:
+    return Moment(clock.to_text(clock.now()), expiry())
+
+
+def _arrive(file: FileVersion, refusal: Refusal | None, row: FileRow | None, place: Place) -> Change:
+    return versions.arrive(row, place, file, refusal, _moment(), partial(inputs.is_current, file))
+
+
+def _store(date_prefix: str, file: FileName, decide: Decide, known: FileRow | None = None) -> Stored:
+    """Writes the row that `decide` makes of the stored one. `known`: the row read before this call, or None."""
+    if known is None and settings().retention_days:
+        known = find_row(date_prefix, file)  # the first free sort key is not always the file's: see find_row
+    for file_name in [known.file_name] if known else sort_key_candidates(file):
+        row = known
+        for _ in range(CONTENTION_ATTEMPTS):
+            change = decide(row, Place(date_prefix, file_name))
+            stored = _put(change.row, row) if change.row else None
+            if stored is None:
+                return Stored(change.outcome, file_name)
+            if stored.file_path != file.file_path:
+                break  # a file of the same basename in another folder has this sort key: try the next
+            row = stored
+        else:
+            raise RowContended(f"{date_prefix}/{file_name} changed {CONTENTION_ATTEMPTS} times during the write")
+    raise RowContended(f"{file.file_path}: both of its sort keys belong to other files")
+
+
+def _put(row: FileRow, known: FileRow | None) -> FileRow | None:
+    """Writes the row unless the stored one differs from `known`; returns the stored one then."""
+    stored = table.put_if_unchanged(row.to_item(), known.to_item() if known else None, COMPARED)
+    return FileRow.from_item(stored) if stored else None

@@ -1,0 +1,242 @@
+"""DynamoDB calls on the tracking table: keys, (de)serialisation, conditional writes, pages, batches of keys, retries.
+
+Knows nothing of files, locks and manifests. An item here is a `dict` of attribute names to Python values.
+"""
+
+import random
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
+from botocore.exceptions import ClientError
+
+from manifest_builder import aws, clock
+from manifest_builder.errors import RowContended
+from manifest_builder.settings import settings
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
+
+Item = dict[str, Any]
+PENDING_INDEX = "pending-index"
+# One page of a threshold check: a manifest of 3.5 MB files and the one file too many, about 11 read units. A query
+# without a limit reads a megabyte (256 read units), although the first few rows hold the answer.
+PAGE_ITEMS = 208
+MAX_BATCH_GET = 100
+"""Keys in one request (DynamoDB, BatchGetItem)."""
+CONFLICT_ATTEMPTS = 5
+THROTTLED = {"ThrottlingException", "ProvisionedThroughputExceededException", "RequestLimitExceeded"}
+FIRST_PAUSE, LONGEST_PAUSE = 0.05, 0.5
+"""Seconds between two requests for keys that the table returned unprocessed."""
+
+_serializer = TypeSerializer()
+_deserializer = TypeDeserializer()
+
+
+def key(date_prefix: str, file_name: str) -> dict[str, "AttributeValueTypeDef"]:
+    """The primary key in DynamoDB's JSON."""
+    return to_dynamodb({"date_prefix": date_prefix, "file_name": file_name})
+
+
+def to_dynamodb(item: Item) -> dict[str, "AttributeValueTypeDef"]:
+    """DynamoDB's JSON of an item. An attribute that is None is left out."""
+    return {name: _serializer.serialize(value) for name, value in item.items() if value is not None}
+
+
+def from_dynamodb(item: Any) -> Item:
+    """The inverse of `to_dynamodb`. Numbers become `Decimal`."""
+    return {name: _deserializer.deserialize(value) for name, value in item.items()}
+
+
+def get(date_prefix: str, file_name: str) -> Item | None:
+    """Reads one item consistently; None if there is no such item."""
+    found = aws.dynamodb().get_item(
+        TableName=settings().tracking_table, Key=key(date_prefix, file_name), ConsistentRead=True
+    )
+    return from_dynamodb(found["Item"]) if "Item" in found else None
+
+
+def put_if_unchanged(item: Item, known: Item | None, compared: Sequence[str]) -> Item | None:
+    """Writes the item if the table has none under its key (`known` is None), or still has `known`.
+
+    `compared` names the attributes that tell whether the stored item is still `known`. Returns None after the write, or
+    else the stored item. Raises RowContended if the stored item was deleted at the same moment.
+    """
+    condition, names, values = unchanged(known, compared)
+    request: dict[str, Any] = {"ExpressionAttributeValues": values} if values else {}
+    if names:
+        request["ExpressionAttributeNames"] = names
+    try:
+        aws.dynamodb().put_item(
+            TableName=settings().tracking_table,
+            Item=to_dynamodb(item),
+            ConditionExpression=condition,
+            ReturnValuesOnConditionCheckFailure="ALL_OLD",
+            **request,
+        )
+    except ClientError as error:
+        if error_code(error) != "ConditionalCheckFailedException":
+            raise
+        stored = from_dynamodb(error.response.get("Item", {}))
+        if not stored:
+            raise RowContended(f"{item['date_prefix']}/{item['file_name']} was deleted during the write") from error
+        return stored
+    return None
+
+
+def unchanged(
+    known: Item | None, compared: Sequence[str]
+) -> tuple[str, dict[str, str], dict[str, "AttributeValueTypeDef"]]:
+    """The condition that an item is absent (`known` is None) or has the compared attributes of `known`."""
+    if known is None:
+        return "attribute_not_exists(date_prefix)", {}, {}
+    clauses, names, values = [], {}, {}
+    for attribute in compared:
+        names[f"#{attribute}"] = attribute
+        if known.get(attribute) is not None:
+            values[f":{attribute}"] = known[attribute]
+            clauses.append(f"#{attribute} = :{attribute}")
+        else:
+            clauses.append(f"attribute_not_exists(#{attribute})")
+    return " AND ".join(clauses), names, to_dynamodb(values)
+
+
+def update_if(
+    date_prefix: str, file_name: str, expression: str, condition: str, values: Item, *, names: dict[str, str]
+) -> bool:
+    """Updates one item; False if the condition does not hold."""
+    try:
+        through_conflicts(
+            lambda: aws.dynamodb().update_item(
+                TableName=settings().tracking_table,
+                Key=key(date_prefix, file_name),
+                UpdateExpression=expression,
+                ConditionExpression=condition,
+                ExpressionAttributeNames=names,
+                ExpressionAttributeValues=to_dynamodb(values),
+            )
+        )
+    except ClientError as error:
+        if error_code(error) == "ConditionalCheckFailedException":
+            return False
+        raise
+    return True
+
+
+def query(partition: str) -> Iterator[Item]:
+    """Items of a partition in the order of their sort keys, read consistently and page by page."""
+    yield from _pages("query", ConsistentRead=True, **_partition(partition))
+
+
+def query_pending(partition: str, until: str | None = None) -> Iterator[Item]:
+    """Entries of a partition in the pending index, by `pending_since` (inclusive), read consistently and lazily."""
+    condition = _partition(partition)
+    if until:
+        condition["KeyConditionExpression"] += " AND pending_since <= :until"
+        condition["ExpressionAttributeValues"] |= to_dynamodb({":until": until})
+    yield from _pages(
+        "query",
+        IndexName=PENDING_INDEX,
+        ConsistentRead=True,
+        PaginationConfig={"PageSize": PAGE_ITEMS},
+        **condition,
+    )
+
+
+def scan_pending(attributes: str) -> Iterator[Item]:
+    """Every entry of the pending index, reduced to these attributes. Eventually consistent."""
+    yield from _pages("scan", IndexName=PENDING_INDEX, ProjectionExpression=attributes)
+
+
+def scan(condition: str, values: Item) -> Iterator[Item]:
+    """Items of the whole table for which the filter condition holds. Reads, and bills, the whole table."""
+    yield from _pages("scan", FilterExpression=condition, ExpressionAttributeValues=to_dynamodb(values))
+
+
+def _pages(operation: Any, **request: Any) -> Iterator[Item]:
+    pages: Any = aws.dynamodb().get_paginator(operation)
+    for page in pages.paginate(TableName=settings().tracking_table, **request):
+        for item in page["Items"]:
+            yield from_dynamodb(item)
+
+
+def _partition(partition: str) -> dict[str, Any]:
+    return {
+        "KeyConditionExpression": "date_prefix = :date_prefix",
+        "ExpressionAttributeValues": to_dynamodb({":date_prefix": partition}),
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class BatchRead:
+    """Items that exist, and how many keys were not read before the deadline."""
+
+    items: list[Item]
+    left: int
+
+
+def batch_get(keys: Collection[tuple[str, str]], until: datetime | None = None) -> BatchRead:
+    """Reads items by their (date_prefix, file_name) consistently, a hundred keys a request.
+
+    Keys that the table returns unprocessed are requested again after a pause. `until` is a deadline: throttled requests
+    are repeated up to it, and no request begins after it. Without a deadline a throttled request raises ClientError.
+    """
+    table = settings().tracking_table
+    items: list[Item] = []
+    left: list[Any] = [key(*of_item) for of_item in keys]
+    pause = FIRST_PAUSE
+    while left and (until is None or clock.now() < until):
+        requested, later = left[:MAX_BATCH_GET], left[MAX_BATCH_GET:]
+        request: Any = {table: {"Keys": requested, "ConsistentRead": True}}
+        try:
+            answer: Any = aws.dynamodb().batch_get_item(RequestItems=request)
+        except ClientError as error:
+            if until is None or error_code(error) not in THROTTLED:
+                raise
+            unprocessed = requested
+        else:
+            items += map(from_dynamodb, answer["Responses"].get(table, []))
+            unprocessed = answer["UnprocessedKeys"].get(table, {}).get("Keys", [])
+        left = unprocessed + later
+        if unprocessed:
+            time.sleep(random.uniform(0.5, 1) * pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
+    return BatchRead(items, len(left))
+
+
+def through_conflicts(call: Callable[[], Any]) -> None:
+    """Runs a write and repeats it while another transaction holds its items, for less than 1 s.
+
+    botocore does not retry TransactionConflictException, nor a transaction that was cancelled for such a conflict.
+    """
+    for attempt in range(CONFLICT_ATTEMPTS):
+        try:
+            call()
+            return
+        except ClientError as error:
+            if attempt == CONFLICT_ATTEMPTS - 1 or not _is_conflict(error):
+                raise
+            time.sleep(random.uniform(0.02, 0.04) * 2**attempt)
+
+
+def _is_conflict(error: ClientError) -> bool:
+    if error_code(error) == "TransactionConflictException":
+        return True
+    reasons = cancellation_reasons(error)
+    return "TransactionConflict" in reasons and "ConditionalCheckFailed" not in reasons
+
+
+def cancellation_reasons(error: ClientError) -> tuple[str, ...]:
+    """The reason code for each action of a cancelled transaction of two actions, in their order; "None" is a code."""
+    if error_code(error) != "TransactionCanceledException":
+        return ("None", "None")
+    reasons: list[dict[str, str]] = error.response.get("CancellationReasons", [])  # type: ignore[assignment]
+    return tuple(reason.get("Code", "None") for reason in reasons)
+
+
+def error_code(error: ClientError) -> str:
+    """The AWS error code, such as `ConditionalCheckFailedException`."""
+    return error.response["Error"]["Code"]
