@@ -34,19 +34,19 @@ help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-22s%s\n", $$1, $$2 }'
 
 run: $(RUN)/.installed ## run the workflow here; own files: INPUT=folder; KEEP=1 leaves it up; flags: ARGS="--help"
-	@exec $(RUN)/bin/python -m local --end-with-parent $(if $(INPUT),--input "$$INPUT") $(if $(filter-out 0,$(KEEP)),--keep) $(ARGS)
+	@exec $(RUN)/bin/python -m dev.run --end-with-parent $(if $(INPUT),--input "$$INPUT") $(if $(filter-out 0,$(KEEP)),--keep) $(ARGS)
 
 ops: $(RUN)/.installed ## commands for operators, on AWS or on a run that is kept: ARGS="status", ARGS="--help"
 	@exec $(RUN)/bin/python -m ops $(ARGS)
 
 trace: $(DEV)/.installed ## executions as a page with their pictures, build/trace.html; one event: EVENT=tests/events/...
-	@PYTHONPATH=functions $(DEV)/bin/python -m tools.trace $(if $(EVENT),--event "$$EVENT") $(ARGS)
+	@PYTHONPATH=functions $(DEV)/bin/python -m dev.trace $(if $(EVENT),--event "$$EVENT") $(ARGS)
 
 stepfunctions-local: $(DEV)/.installed ## one event on Step Functions Local in Docker; another: ARGS="--event FILE"
-	@PYTHONPATH=functions exec $(DEV)/bin/python -m local.stepfunctions_local --end-with-parent $(ARGS)
+	@PYTHONPATH=functions exec $(DEV)/bin/python -m dev.engines.stepfunctions_local --end-with-parent $(ARGS)
 
 lambda-endpoint: $(DEV)/.installed ## the functions behind Lambda's API here, until Ctrl-C; flags: ARGS="--port 9001"
-	@exec $(DEV)/bin/python -m local.functions --end-with-parent $(ARGS)
+	@exec $(DEV)/bin/python -m dev.engines.functions --end-with-parent $(ARGS)
 
 test: $(TEST)/.installed ## all tests, in parallel (PYTEST_WORKERS=2), in random order; flags for pytest: ARGS="-k lock"
 	@$(TEST)/bin/python -m pytest -n $(PYTEST_WORKERS) --dist loadgroup $(ARGS)
@@ -55,22 +55,23 @@ test-glue: $(GLUE)/.installed ## the default Glue job on a Spark of this machine
 	@$(GLUE)/bin/python -m pytest tests/glue $(ARGS)
 
 faults: $(DEV)/.installed ## crash every call of every scenario (15 minutes), and write docs/reliability.md
-	@PYTHONPATH=functions $(DEV)/bin/python -m tests.faults $(ARGS)
+	@PYTHONPATH=functions $(DEV)/bin/python -m dev.faults $(ARGS)
 
 load: $(DEV)/.installed ## 2,000 files on the deployed stack while functions are killed at random
-	@PYTHONPATH=functions $(DEV)/bin/python -m tests.faults.load $(ARGS)
+	@PYTHONPATH=functions $(DEV)/bin/python -m dev.faults.load $(ARGS)
 
 bench: $(BENCH)/.installed ## cost and speed beside a monolith's, measured (15 minutes): docs/performance.md
-	@PYTHONPATH=functions $(BENCH)/bin/python -m bench $(ARGS)
+	@PYTHONPATH=functions $(BENCH)/bin/python -m dev.bench $(ARGS)
 
-lint: $(DEV)/.installed $(CHECKOV)/.installed $(if $(npm),$(NPM)/.installed) ## ruff, mypy --strict, bandit, cfn-lint, checkov, statelint, asl-validator
+lint: $(DEV)/.installed $(CHECKOV)/.installed $(if $(npm),$(NPM)/.installed) ## ruff, mypy --strict, import-linter, bandit, cfn-lint, checkov, statelint, asl-validator
 	@$(DEV)/bin/ruff check
 	@$(DEV)/bin/ruff format --check
 	@$(DEV)/bin/mypy
-	@$(DEV)/bin/bandit --quiet --configfile pyproject.toml --recursive functions glue local ops tools
+	@PYTHONPATH=functions $(DEV)/bin/lint-imports --no-logo --no-cache
+	@$(DEV)/bin/bandit --quiet --configfile pyproject.toml --recursive functions glue ops toolkit dev
 	@$(DEV)/bin/cfn-lint template.yaml
 	@folder=$$(mktemp -d) && trap 'rm -r "$$folder"' EXIT && \
-		$(DEV)/bin/python -m tools.expand_template > "$$folder/template.json" && \
+		$(DEV)/bin/python -m dev.expand_template > "$$folder/template.json" && \
 		$(CHECKOV)/bin/checkov --config-file .checkov.yaml --file "$$folder/template.json"
 	@$(DEV)/bin/statelint --ignore=FLOAT,URI $(DEFINITION)
 	@$(if $(npm),$(NPM)/node_modules/.bin/asl-validator --json-path $(DEFINITION),$(without-npm))
@@ -80,10 +81,10 @@ format: $(DEV)/.installed ## format the code, and fix what ruff can fix
 	@$(DEV)/bin/ruff format
 
 diagram: $(DEV)/.installed ## draw the state machine in README.md anew
-	@$(DEV)/bin/python -m tools.diagram
+	@$(DEV)/bin/python -m dev.pictures.diagram
 
 pictures: $(DEV)/.installed ## take the pictures of README.md anew, from real runs
-	@PYTHONPATH=functions $(DEV)/bin/python -m tools.pictures
+	@PYTHONPATH=functions $(DEV)/bin/python -m dev.pictures
 
 lock: $(DEV)/.installed ## renew the lock files from requirements/*.in
 	@cd requirements && for name in run dev bench glue checkov; do \

@@ -18,8 +18,6 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from local.feed import object_created
-from local.report import plural, size
 from manifest_builder import clock, versions
 from manifest_builder.files import FileVersion, date_in_key
 from manifest_builder.rows import FileRow
@@ -29,6 +27,8 @@ from ops import events, shell
 from ops.keys import named_key
 from ops.screen import Screen
 from ops.stack import Stack
+from toolkit.s3_events import object_created
+from toolkit.texts import plural, size
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.type_defs import ListObjectVersionsOutputTypeDef

@@ -9,7 +9,6 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from types import MappingProxyType
-from typing import NoReturn
 
 from botocore.exceptions import (
     BotoCoreError,
@@ -21,13 +20,14 @@ from botocore.exceptions import (
     ProfileNotFound,
 )
 
-from local.command import INTERRUPTED, MISTAKE
-from local.errors import UsageError
-from local.report import printable
 from manifest_builder.errors import SettingsError
 from ops import backfill, flush, redrive, release, replay, status, unlock, where
 from ops.screen import Screen
 from ops.stack import DEFAULT_STACK, STACK_VARIABLE, default_name, find_stack
+from toolkit.errors import UsageError
+from toolkit.exit_codes import INTERRUPTED, MISTAKE
+from toolkit.parser import Parser
+from toolkit.texts import printable
 
 COMMANDS = MappingProxyType(
     {
@@ -50,11 +50,6 @@ WHOSE_CREDENTIALS = {
 }
 BROKEN_PIPE = 141
 SIGN_IN = "sign in (aws sso login), or set AWS_PROFILE and AWS_REGION"
-
-
-class CommandParser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message} ({self.prog} --help explains it)")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -97,7 +92,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     for argument in arguments:
         if not _is_text(argument):
             raise UsageError(f"{argument} is not UTF-8, as all names of AWS are: write it in UTF-8")
-    shared = CommandParser(add_help=False)
+    shared = Parser(add_help=False)
     shared.add_argument(
         "--stack",
         default=default_name(),
@@ -105,7 +100,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         help=f"the CloudFormation stack (default: {STACK_VARIABLE}, or {DEFAULT_STACK})",
     )
     shared.add_argument("--json", action="store_true", help="one JSON document on the standard output, for scripts")
-    parser = CommandParser(
+    parser = Parser(
         prog="python -m ops",
         description="Commands for operators.",
         epilog="exit codes: 0 done or found, 1 the answer is no, 2 no answer (a mistake, or AWS refused), 130 Ctrl-C",

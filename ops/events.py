@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 
-from local.errors import UsageError
-from local.feed import notification
+from toolkit.errors import UsageError
+from toolkit.s3_events import notification
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient

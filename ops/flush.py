@@ -6,14 +6,14 @@ Not while another run holds the date's lock: the execution would find it, and le
 import argparse
 from dataclasses import asdict
 
-from local.report import plural, size
 from manifest_builder import clock
 from manifest_builder.tracking.pending import pending_files
 from ops import machine, shell
-from ops.keys import calendar_date
 from ops.screen import Screen
 from ops.stack import Stack
 from ops.status import describe_lock, read_lock
+from toolkit.parser import calendar_date
+from toolkit.texts import plural, size
 
 EXAMPLES = ("flush 2025-12-23", "flush 2025-12-23 --yes")
 NOT_FLUSHED = 1

@@ -1,18 +1,7 @@
 """Files and manifests as operators name them: an S3 URI, or a key."""
 
-import argparse
-from datetime import date
-
-from local.errors import UsageError
 from manifest_builder.files import MAX_KEY_BYTES, FileVersion, date_in_key
-
-
-def calendar_date(text: str) -> str:
-    """The type of an argument."""
-    try:
-        return date.fromisoformat(text).isoformat()
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a date like 2025-12-23") from None
+from toolkit.errors import UsageError
 
 
 def named_key(text: str, bucket: str, whose: str = "input bucket") -> str:

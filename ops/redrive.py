@@ -4,10 +4,10 @@ import argparse
 
 from botocore.exceptions import ClientError
 
-from local.report import plural
 from ops.events import sqs
 from ops.screen import Screen
 from ops.stack import Stack
+from toolkit.texts import plural
 
 EXAMPLES = ("redrive", "redrive --yes")
 # What services that lack the call answer.

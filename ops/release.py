@@ -11,16 +11,17 @@ from typing import Any
 
 from rich.markup import escape
 
-from local.feed import object_created
 from manifest_builder import versions
 from manifest_builder.files import FileVersion
 from manifest_builder.rows import FileRow
 from manifest_builder.tracking import file_rows
 from ops import events
-from ops.keys import calendar_date, named_file
+from ops.keys import named_file
 from ops.screen import Screen
 from ops.stack import Stack
 from ops.where import current_version, find_rows
+from toolkit.parser import calendar_date
+from toolkit.s3_events import object_created
 
 EXAMPLES = ("release orders/2025-12-23/orders-0001.ndjson", "release readings.ndjson --date 2025-12-23 --yes")
 REFUSED = 1

@@ -10,8 +10,9 @@ from typing import Any, NoReturn
 
 from rich.console import Console
 
-from local.errors import UsageError
-from local.report import make_console, printable
+from toolkit.console import make_console
+from toolkit.errors import UsageError
+from toolkit.texts import printable
 
 
 class PipedConsole(Console):

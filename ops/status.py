@@ -13,16 +13,16 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
-from local.report import duration, plural, size
 from manifest_builder import aws, clock
 from manifest_builder.manifests import ManifestRecord, Status
 from manifest_builder.settings import settings
 from manifest_builder.tracking import locks, manifest_records
 from manifest_builder.tracking.pending import pending_files, scan_unfinished
 from ops import shell
-from ops.keys import calendar_date
 from ops.screen import Screen
 from ops.stack import Stack
+from toolkit.parser import calendar_date
+from toolkit.texts import duration, plural, size
 
 EXAMPLES = ("status", "status 2025-12-23", "status --json")
 STATUSES: tuple[Status, ...] = ("open", "started", "succeeded", "failed")

@@ -3,10 +3,10 @@
 import argparse
 from dataclasses import asdict
 
-from ops.keys import calendar_date
 from ops.screen import Screen
 from ops.stack import Stack
 from ops.status import dates_with_work, describe_lock, read_lock
+from toolkit.parser import calendar_date
 
 EXAMPLES = ("unlock 2025-12-23", "unlock")
 WHY = (

@@ -11,8 +11,6 @@ import boto3
 from botocore.exceptions import ClientError
 from rich.markup import escape
 
-from local.errors import UsageError
-from local.report import size
 from manifest_builder import aws, versions
 from manifest_builder.files import NULL_VERSION, FileVersion, date_in_key
 from manifest_builder.manifests import ManifestRecord
@@ -21,9 +19,12 @@ from manifest_builder.settings import settings
 from manifest_builder.tracking import file_rows, manifest_records
 from ops import shell
 from ops.backfill import Listed
-from ops.keys import calendar_date, named_file, named_manifest
+from ops.keys import named_file, named_manifest
 from ops.screen import Screen
 from ops.stack import Stack
+from toolkit.errors import UsageError
+from toolkit.parser import calendar_date
+from toolkit.texts import size
 
 EXAMPLES = (
     "where orders/2025-12-23/orders-0001.ndjson",

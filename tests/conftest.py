@@ -2,6 +2,6 @@
 
 import os
 
-from tests.simulator.world import ENVIRONMENT
+from dev.simulator.world import ENVIRONMENT
 
 os.environ.update(ENVIRONMENT)

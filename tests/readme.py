@@ -2,9 +2,7 @@
 
 import re
 
-from tests.simulator.template import ROOT
-
-README = ROOT / "README.md"
+from dev.paths import README
 
 
 def table(first_heading: str) -> list[list[str]]:

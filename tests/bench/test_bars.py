@@ -2,7 +2,7 @@
 
 import pytest
 
-from bench import bars, runs
+from dev.bench import bars, runs
 
 
 def test_a_file_costs_at_most_4_5_write_units_over_its_life() -> None:

@@ -1,4 +1,4 @@
-"""Dollars, worked by hand from prices that are written in bench/prices.toml."""
+"""Dollars, worked by hand from prices that are written in dev/bench/prices.toml."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from bench import costs, deployment
-from bench.costs import Line, Price, System
-from bench.counts import Counts
+from dev.bench import costs, deployment
+from dev.bench.costs import Line, Price, System
+from dev.bench.counts import Counts
 
 PROD = deployment.settings("prod")
 DEV = deployment.settings("dev")

@@ -3,7 +3,7 @@
 from collections import Counter
 from pathlib import Path
 
-from bench.counts import Counts, Record
+from dev.bench.counts import Counts, Record
 
 SOME = Counts(files=10, calls=Counter({"s3 PutObject": 2}), write_units=40, largest_state_bytes=500)
 

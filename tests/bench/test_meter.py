@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from bench import days, monolith
-from bench.meter import LIKE_DEPLOYED, MeteredWorld
+from dev.bench import days, monolith
+from dev.bench.meter import LIKE_DEPLOYED, MeteredWorld
 
 FILES = 4
 # Four files of 3.5 MB fill a manifest.

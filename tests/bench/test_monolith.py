@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from bench import days, monolith
-from bench.meter import LIKE_DEPLOYED, MeteredWorld
-from bench.monolith import TrackedFile
+from dev.bench import days, monolith
+from dev.bench.meter import LIKE_DEPLOYED, MeteredWorld
+from dev.bench.monolith import TrackedFile
 
 MB = 1024**2
 

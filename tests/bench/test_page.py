@@ -1,10 +1,10 @@
-"""docs/performance.md says what docs/performance.csv and bench/prices.toml say."""
+"""docs/performance.md says what docs/performance.csv and dev/bench/prices.toml say."""
 
 import pytest
 
-from bench import bars, page
-from bench.counts import Record
-from bench.runs import runs
+from dev.bench import bars, page
+from dev.bench.counts import Record
+from dev.bench.runs import runs
 
 AGAIN = "run `make bench`, or `make bench ARGS=--draw` where only a price or a setting has changed"
 

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from bench import units
-from bench.units import LocalIndex
+from dev.bench import units
+from dev.bench.units import LocalIndex
 
 KB = 1024
 

@@ -1,1 +1,0 @@
-"""Every crash point, every order, every race: a deterministic simulator over the real definition and functions."""

@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.faults.controls import CONTROLS, UNREACHABLE, Control
-from tests.faults.invariants import INVARIANTS
+from dev.faults.controls import CONTROLS, UNREACHABLE, Control
+from dev.faults.invariants import INVARIANTS
 
 
 @pytest.mark.parametrize("control", CONTROLS, ids=str)

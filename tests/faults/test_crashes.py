@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.faults.scenarios import SCENARIOS, SMALLEST, Scenario
-from tests.faults.sweep import execute, pairs_of_faults, single_faults
+from dev.faults.scenarios import SCENARIOS, SMALLEST, Scenario
+from dev.faults.sweep import execute, pairs_of_faults, single_faults
 
 EVERY = 45
 EVERY_PAIR = 120

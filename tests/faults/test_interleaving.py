@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import pytest
 
-from tests.faults.interleave import play
+from dev.faults.interleave import play
 
 SEEDS = range(25)
 

@@ -5,7 +5,7 @@ import os
 from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from tests.faults.schedules import Schedules
+from dev.faults.schedules import Schedules
 
 
 def test_the_promise_holds_for_every_schedule() -> None:

@@ -11,9 +11,10 @@ from unittest import mock
 
 import pytest
 
-from local.emulator import ROOT, Emulator
+from dev.emulator.emulator import Emulator
+from dev.paths import ROOT
+from dev.template import table_schema
 from tests.glue.job import INPUT_BUCKET, MANIFEST_BUCKET, TRACKING_TABLE, Job
-from tests.simulator.template import table_schema
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

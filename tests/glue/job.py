@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dev.emulator.emulator import Emulator
 from glue import ndjson_to_parquet as job
-from local.emulator import Emulator
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

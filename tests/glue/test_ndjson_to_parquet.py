@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from dev.emulator.emulator import Emulator
 from glue import ndjson_to_parquet
-from local.emulator import Emulator
 from manifest_builder.manifests import to_document
 from tests.glue.job import INPUT_BUCKET, MANIFEST_BUCKET, TRACKING_TABLE, Job, ndjson, uri
 

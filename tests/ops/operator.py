@@ -11,11 +11,7 @@ import pytest
 from botocore.client import BaseClient
 from botocore.exceptions import ClientError
 
-from manifest_builder import clock
-from manifest_builder.tracking import table
-from ops import cli, events
-from ops.stack import Stack
-from tests.simulator.world import (
+from dev.simulator.world import (
     INPUT_BUCKET,
     REGION,
     TRACKING_TABLE,
@@ -24,6 +20,10 @@ from tests.simulator.world import (
     client,
     message,
 )
+from manifest_builder import clock
+from manifest_builder.tracking import table
+from ops import cli, events
+from ops.stack import Stack
 
 MB = 1024**2
 DATE = "2025-12-23"

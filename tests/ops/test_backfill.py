@@ -9,10 +9,10 @@ from unittest import mock
 import pytest
 from botocore.exceptions import ClientError
 
-from local.feed import object_created
+from dev.simulator.world import BEGINNING, INPUT_BUCKET, REGION, message
 from ops import backfill, events
 from tests.ops.operator import DATE, MB, Operator
-from tests.simulator.world import BEGINNING, INPUT_BUCKET, REGION, message
+from toolkit.s3_events import object_created
 
 KEY = f"orders/{DATE}/a file+é.ndjson"
 PAGES = backfill.pages

@@ -5,9 +5,9 @@ from unittest import mock
 
 import pytest
 
+from dev.simulator.world import INPUT_BUCKET, message
 from manifest_builder.tracking import locks
 from tests.ops.operator import DATE, MB, Operator
-from tests.simulator.world import INPUT_BUCKET, message
 
 
 def test_status_of_a_date_counts_what_is_pending_and_names_the_holder_of_the_lock(operator: Operator) -> None:

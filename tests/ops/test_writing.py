@@ -5,11 +5,11 @@ from unittest import mock
 import pytest
 from botocore.exceptions import ClientError
 
+from dev.simulator.world import INPUT_BUCKET
 from manifest_builder.rows import FileRow
 from manifest_builder.tracking import file_rows, locks, manifest_records
 from ops import events, redrive
 from tests.ops.operator import DATE, MB, Operator
-from tests.simulator.world import INPUT_BUCKET
 
 KEY = f"orders/{DATE}/large.ndjson"
 FLUSHED = f"orders/{DATE}/waiting.ndjson"

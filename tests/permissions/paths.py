@@ -12,18 +12,19 @@ from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import ReadTimeoutError
 
 import quarantine_file
+from dev.faults.lab import Lab
+from dev.faults.scenarios import prepare_mixed
+from dev.simulator.acts import DAY, LIMIT_30_MB, MB, deliver
+from dev.simulator.world import INPUT_BUCKET, MANIFEST_BUCKET, TRACKING_TABLE, Function, World, message
 from glue import ndjson_to_parquet
 from manifest_builder import aws, planning
 from manifest_builder.manifests import to_document
 from manifest_builder.settings import settings
-from tests.faults.lab import Lab
-from tests.faults.scenarios import prepare_mixed
 from tests.permissions.needs import Call
 from tests.permissions.policies import ALARM_TOPIC, NAME_PREFIX, OUTPUT_BUCKET
 from tests.permissions.recording import Recording
-from tests.simulator.world import INPUT_BUCKET, MANIFEST_BUCKET, TRACKING_TABLE, Function, World, message
 from tests.unit.support import DATE, a_manifest, answer_lost, aws_error, commit
-from tests.workflow.scenarios import DAY, LIMIT_30_MB, MB, SCENARIOS, deliver, the_run_ends
+from tests.workflow.scenarios import SCENARIOS, the_run_ends
 
 REFUSED = f"in/{DAY}-a.csv"
 SMALLEST_PART = 5 * MB

@@ -7,8 +7,7 @@ from fnmatch import filter as matching
 from fnmatch import fnmatchcase
 from typing import Any
 
-from tests.permissions.needs import Need
-from tests.simulator.world import (
+from dev.simulator.world import (
     ACCOUNT,
     ENVIRONMENT,
     FUNCTIONS,
@@ -20,6 +19,7 @@ from tests.simulator.world import (
     TRACKING_TABLE,
     function_arn,
 )
+from tests.permissions.needs import Need
 from tests.template.sam import Json, actions, identity_statements, properties
 
 # Names of what the simulated account does not have.

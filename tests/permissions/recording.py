@@ -14,8 +14,8 @@ from moto.stepfunctions.parser.asl.component.state.exec.state_task.service impor
     state_task_service_glue,
 )
 
+from dev.simulator.world import FUNCTIONS, Function
 from tests.permissions.needs import Call
-from tests.simulator.world import FUNCTIONS, Function
 
 MACHINE = "ManifestStateMachine"
 HANDLERS = {**FUNCTIONS, "StartWorkflow": "start_workflow"}

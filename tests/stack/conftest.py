@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from local.deploy import deploy
-from local.emulator import Emulator
-from local.files import SAMPLE_PARAMETERS
+from dev.emulator.deploy import deploy
+from dev.emulator.emulator import Emulator
+from dev.run.files import SAMPLE_PARAMETERS
 from tests.stack.stack import Stack
 from tests.workflow.mocked_cases import MOCK_CONFIG
 

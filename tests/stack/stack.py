@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from local.deploy import Deployment
-from local.emulator import Emulator
-from local.facts import Facts, FileRow, read_facts, read_table
+from dev.emulator.deploy import Deployment
+from dev.emulator.emulator import Emulator
+from dev.emulator.facts import Facts, FileRow, read_facts, read_table
 
 WAIT_SECONDS = 60
 T = TypeVar("T")

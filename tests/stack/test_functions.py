@@ -8,8 +8,8 @@ import boto3
 import pytest
 from botocore.config import Config
 
-from local.functions import deployed_functions
-from local.lambda_endpoint import LambdaEndpoint
+from dev.engines.functions import deployed_functions
+from dev.engines.lambda_endpoint import LambdaEndpoint
 from tests.stack.stack import Stack
 
 pytestmark = pytest.mark.xdist_group("stack")

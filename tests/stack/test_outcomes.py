@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from local.deploy import deploy
-from local.emulator import ROOT, Emulator
-from local.facts import Facts
-from local.files import SAMPLE_PARAMETERS
+from dev.emulator.deploy import deploy
+from dev.emulator.emulator import Emulator
+from dev.emulator.facts import Facts
+from dev.paths import ROOT
+from dev.run.files import SAMPLE_PARAMETERS
 from tests.stack.stack import Stack, eventually
 
 pytestmark = pytest.mark.xdist_group("outcomes")

@@ -1,4 +1,4 @@
-"""`python -m local` and its like as a user starts them, and everything that they start."""
+"""`python -m dev.run` and its like as a user starts them, and everything that they start."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from local.emulator import ROOT
+from dev.paths import ROOT
 from tests.stack.stack import eventually
 
 pytestmark = [
@@ -76,8 +76,8 @@ class Run:
 def start(tmp_path: Path) -> Iterator[Callable[..., Run]]:
     runs: list[Run] = []
 
-    def start_run(*arguments: str, module: str = "local") -> Run:
-        page = ["--page", str(tmp_path / "run.html")] if module == "local" else []
+    def start_run(*arguments: str, module: str = "dev.run") -> Run:
+        page = ["--page", str(tmp_path / "run.html")] if module == "dev.run" else []
         runs.append(Run(tmp_path, [sys.executable, "-m", module, *page, *arguments]))
         return runs[-1]
 
@@ -160,7 +160,7 @@ def test_no_process_is_left_when_the_run_is_ended(
 def test_no_process_is_left_when_the_guard_is_killed(start: Callable[..., Run]) -> None:
     run = start()
     run.wait_for_a_function()
-    (guard,) = [number for number, command in run.processes().items() if "local.guard" in command]
+    (guard,) = [number for number, command in run.processes().items() if "dev.emulator.guard" in command]
     os.kill(guard, signal.SIGKILL)
     code, output = run.end()
     assert code == 1
@@ -196,7 +196,7 @@ def test_a_run_ends_with_the_process_that_started_it(tmp_path: Path) -> None:
 def test_functions_are_served_on_loopback_until_the_endpoint_is_ended(
     start: Callable[..., Run], signal_number: signal.Signals, code: int
 ) -> None:
-    run = start("--port", "0", module="local.functions")
+    run = start("--port", "0", module="dev.engines.functions")
     found = re.search(r"functions on http://127\.0\.0\.1:(\d+)\n", run.read_until("aws lambda invoke"))
     assert found
     with closing(HTTPConnection("127.0.0.1", int(found[1]), timeout=60)) as connection:

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from local.deploy import deploy
-from local.emulator import Emulator
-from local.facts import Facts, Manifest, read_messages
-from local.files import SAMPLE_PARAMETERS
+from dev.emulator.deploy import deploy
+from dev.emulator.emulator import Emulator
+from dev.emulator.facts import Facts, Manifest, read_messages
+from dev.run.files import SAMPLE_PARAMETERS
 from tests.stack.stack import Stack, eventually
 
 pytestmark = pytest.mark.xdist_group("stack")

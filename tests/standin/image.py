@@ -17,15 +17,16 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
-from local.container import docker
+from dev.engines.container import docker
+from dev.paths import ROOT
 
 IMAGE = "stepfunctions-standin"
 INTERPRETER = Path(sys.executable).resolve()
-ROOT = Path(__file__).parents[2]
 OWN_FILES = [
-    *(ROOT / "tests").glob("__init__.py"),
+    ROOT / "dev" / "__init__.py",
+    *(ROOT / "dev" / "simulator").glob("*.py"),
+    ROOT / "tests" / "__init__.py",
     *(ROOT / "tests" / "standin").glob("*.py"),
-    *(ROOT / "tests" / "simulator").glob("*.py"),
 ]
 EXTRAS = {"moto": ("dynamodb", "glue", "s3", "stepfunctions")}
 STDLIB = Path(sysconfig.get_path("stdlib"))

@@ -14,10 +14,10 @@ from moto import server
 from moto.core.config import default_user_config
 from moto.stepfunctions.parser.asl.utils import boto_client
 
-from tests.simulator.engines import Moto
+from dev.simulator.engines import Moto
 
 if TYPE_CHECKING:
-    from local.lambda_endpoint import Invocation
+    from dev.engines.lambda_endpoint import Invocation
 
 PORT = 8083
 

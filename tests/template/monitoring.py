@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from tests.simulator.telemetry import Metric
-from tests.simulator.world import ENVIRONMENT
+from dev.simulator.telemetry import Metric
+from dev.simulator.world import ENVIRONMENT
 from tests.template.sam import Json, properties, resources
 
 # What the functions of the simulator call themselves stands for what they are called in an account.

@@ -5,10 +5,8 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
-from tests.simulator.template import ROOT
-from tools.expand_template import TEMPLATE, expand
-
-FUNCTIONS = ROOT / "functions"
+from dev.expand_template import expand
+from dev.paths import ROOT, TEMPLATE
 
 Json = dict[str, Any]
 

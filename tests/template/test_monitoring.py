@@ -4,10 +4,10 @@ import re
 
 import pytest
 
-from tests.simulator.template import template
+from dev.paths import TEMPLATE
+from dev.template import template
 from tests.template.monitoring import alarms, resolve, widgets, widgets_of
 from tests.template.sam import expanded, functions, properties, resources
-from tools.expand_template import TEMPLATE
 
 ALARMS = alarms()
 TO_THE_TOPIC = [{"Ref": "AlarmTopic"}]

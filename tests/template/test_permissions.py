@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from dev.paths import TEMPLATE
 from tests.template.sam import (
     LOG_AND_TRACE_DELIVERY,
     Json,
@@ -20,7 +21,6 @@ from tests.template.sam import (
     stack,
     texts,
 )
-from tools.expand_template import TEMPLATE
 
 BUCKETS = resources("AWS::S3::Bucket")
 QUEUES = resources("AWS::SQS::Queue")

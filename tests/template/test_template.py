@@ -6,11 +6,11 @@ import re
 import cfnlint.api
 import pytest
 
+from dev.paths import CODE, DEFINITION, ROOT, TEMPLATE
+from dev.template import all_states, template
 from glue import ndjson_to_parquet
 from manifest_builder.settings import read_settings, read_start_settings
-from tests.simulator.template import DEFINITION, ROOT, all_states, template
 from tests.template.sam import (
-    FUNCTIONS,
     Json,
     actions,
     environments,
@@ -22,7 +22,6 @@ from tests.template.sam import (
     resources,
     stack,
 )
-from tools.expand_template import TEMPLATE
 
 PARAMETERS = template()["Parameters"]
 NUMBERS = {name: parameter for name, parameter in PARAMETERS.items() if parameter["Type"] == "Number"}
@@ -84,13 +83,13 @@ def test_state_substitution_and_function_share_a_name(box: str) -> None:
 def test_function_file_and_role_share_the_boxs_name(box: str) -> None:
     function = functions()[box]
     assert function["Handler"] == f"{words(box, '_')}.handler"
-    assert (FUNCTIONS / f"{words(box, '_')}.py").is_file()
+    assert (CODE / f"{words(box, '_')}.py").is_file()
     assert function["FunctionName"] == {"Fn::Sub": f"${{NamePrefix}}-{words(box, '-')}"}
     assert function["Role"] == {"Fn::GetAtt": [f"{box}Role", "Arn"]}
 
 
 def test_every_handler_file_has_a_function() -> None:
-    assert {path.stem for path in FUNCTIONS.glob("*.py")} == {words(box, "_") for box in functions()}
+    assert {path.stem for path in CODE.glob("*.py")} == {words(box, "_") for box in functions()}
 
 
 @pytest.mark.parametrize("name", resources("AWS::Logs::LogGroup"))

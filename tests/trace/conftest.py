@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 from selenium.webdriver import Chrome
 
-from local.trace.data import Execution
-from local.trace.page import write_page
-from tests.simulator.world import World
+from dev.pictures.browser import BrowserMissing, headless_chromium
+from dev.simulator.world import World
+from dev.trace.data import Execution
+from dev.trace.page import write_page
+from dev.trace.tour import run, trace_tour
 from tests.trace.emulated import execution
-from tools.browser import BrowserMissing, headless_chromium
-from tools.trace import run, trace_tour
 
 HOSTILE_KEYS = [
     '2025-12-23 <img src=x onerror="document.title=1">.csv',

@@ -4,9 +4,9 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from local.trace.data import Execution, LogLine
-from local.trace.history import Event
-from tests.local.kept import REFUSED, VALID, kept
+from dev.trace.data import Execution, LogLine
+from dev.trace.history import Event
+from tests.run.kept import REFUSED, VALID, kept
 
 START = datetime(2025, 12, 23, 12, tzinfo=UTC)
 RUN = "run-1"

@@ -9,9 +9,9 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 
-from local.machine import Machine
+from dev.simulator.acts import DAY, NEXT_DAY
+from dev.trace.machine import Machine
 from tests.trace.conftest import HOSTILE_KEYS
-from tests.workflow.scenarios import DAY, NEXT_DAY
 
 MIXED, FAILING, RESUMING, SWEEP = range(4)
 

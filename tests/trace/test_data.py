@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from local.trace.data import MAX_EXECUTIONS, Execution, page_data
-from tests.local.kept import MANIFEST, REFUSED, VALID
+from dev.simulator.acts import DAY, NEXT_DAY
+from dev.trace.data import MAX_EXECUTIONS, Execution, page_data
+from tests.run.kept import MANIFEST, REFUSED, VALID
 from tests.trace.emulated import execution
-from tests.workflow.scenarios import DAY, NEXT_DAY
 
 MIXED, FAILING, RESUMING, SWEEP = range(4)
 

@@ -4,8 +4,8 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from local.trace.data import Execution
-from local.trace.history import Event, History, Visit, read_history
+from dev.trace.data import Execution
+from dev.trace.history import Event, History, Visit, read_history
 from tests.trace.emulated import STATE_OF_RESOURCE, told
 
 START = datetime(2025, 12, 23, 12, tzinfo=UTC)

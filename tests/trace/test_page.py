@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from local.trace.page import embed, write_page
+from dev.paths import EVENTS
+from dev.trace.__main__ import main
+from dev.trace.page import embed, write_page
+from dev.trace.tour import messages_of
 from tests.trace.emulated import execution
-from tools.trace import main, messages_of
-
-EVENTS = Path(__file__).parents[1] / "events"
 
 
 class Page(HTMLParser):

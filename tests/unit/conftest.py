@@ -7,9 +7,9 @@ import pytest
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
+from dev.simulator.telemetry import Telemetry, captured
 from manifest_builder.settings import settings
 from manifest_builder.telemetry import metrics
-from tests.simulator.telemetry import Telemetry, captured
 from tests.unit.support import Account
 
 hypothesis_settings.register_profile("unit", deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])

@@ -11,19 +11,19 @@ from unittest import mock
 import boto3
 from botocore.exceptions import ClientError, ReadTimeoutError
 
-from manifest_builder import aws, clock, inputs
-from manifest_builder.files import FileVersion, ObjectVersion
-from manifest_builder.manifests import ManifestRecord
-from manifest_builder.rows import FileRow
-from manifest_builder.tracking import file_rows, locks, manifest_records
-from tests.simulator.template import table_schema
-from tests.simulator.world import (
+from dev.simulator.world import (
     INPUT_BUCKET,
     MANIFEST_BUCKET,
     QUARANTINE_BUCKET,
     TRACKING_TABLE,
     World,
 )
+from dev.template import table_schema
+from manifest_builder import aws, clock, inputs
+from manifest_builder.files import FileVersion, ObjectVersion
+from manifest_builder.manifests import ManifestRecord
+from manifest_builder.rows import FileRow
+from manifest_builder.tracking import file_rows, locks, manifest_records
 
 EVENTS = Path(__file__).parents[1] / "events"
 NOON = datetime(2025, 12, 23, 12, 0, 0, tzinfo=UTC)

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dev.simulator.world import ENVIRONMENT
 from manifest_builder.batching import MAX_BATCH_FILES, PendingFile, next_batch
 from manifest_builder.settings import read_settings
-from tests.simulator.world import ENVIRONMENT
 
 ALWAYS = "9"
 """A moment after the arrival of every file here."""

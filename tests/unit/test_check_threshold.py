@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 import check_threshold
+from dev.simulator.telemetry import Telemetry
 from manifest_builder.tracking import manifest_records
-from tests.simulator.telemetry import Telemetry
 from tests.unit.support import DATE, Account, a_manifest, commit, track
 
 MAX = 751_619_276

@@ -9,12 +9,12 @@ from unittest import mock
 import pytest
 
 import create_manifest
+from dev.simulator.telemetry import Telemetry
+from dev.simulator.world import GLUE_JOB, MANIFEST_BUCKET, TRACKING_TABLE
 from manifest_builder import aws, clock, job_runs, manifest_objects, planning
 from manifest_builder.errors import LockLost
 from manifest_builder.manifests import ManifestRecord
 from manifest_builder.tracking import file_rows, locks, manifest_records
-from tests.simulator.telemetry import Telemetry
-from tests.simulator.world import GLUE_JOB, MANIFEST_BUCKET, TRACKING_TABLE
 from tests.unit.support import (
     ANSWER_LOST,
     DATE,

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import parse_event
+from dev.simulator.telemetry import Telemetry
 from manifest_builder.events import Contents, read_message
 from manifest_builder.files import FileVersion, Removal
-from tests.simulator.telemetry import Telemetry
 from tests.unit.support import body, event
 
 ETAG = "9b2cf535f27731c974343645a3985328"

@@ -8,9 +8,9 @@ from unittest import mock
 import pytest
 
 import find_stalled_dates
+from dev.simulator.telemetry import Telemetry
 from manifest_builder import aws, batching
 from manifest_builder.tracking import file_rows, locks, marking, pending
-from tests.simulator.telemetry import Telemetry
 from tests.unit.support import DATE, NOON, Account, a_file, a_manifest, commit, track
 
 MAX = 751_619_276

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.simulator.world import ENVIRONMENT, FUNCTIONS
+from dev.simulator.world import ENVIRONMENT, FUNCTIONS
 
 CODE = Path(__file__).parents[2] / "functions"
 WITHOUT_AWS = {"parse_event", "validate_file", "report_result"}
@@ -67,7 +67,7 @@ def test_start_workflow_does_not_import_the_table() -> None:
 def test_no_function_imports_what_lambda_would_not_have(function: str) -> None:
     tops = {name.partition(".")[0] for name in modules_of(function)}
 
-    assert not {"moto", "pytest", "tests", "local", "mypy_boto3_dynamodb", "samtranslator", "pydantic"} & tops
+    assert not {"moto", "pytest", "tests", "dev", "toolkit", "mypy_boto3_dynamodb", "samtranslator", "pydantic"} & tops
 
 
 @pytest.mark.parametrize("function", sorted(ALL))

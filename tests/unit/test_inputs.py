@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import pytest
 
+from dev.simulator.world import INPUT_BUCKET
 from manifest_builder import inputs
 from manifest_builder.files import FileVersion, ObjectVersion, Removal
 from manifest_builder.inputs import current_version
 from manifest_builder.tracking import file_rows
-from tests.simulator.world import INPUT_BUCKET
 from tests.unit.support import DATE, Account, a_file
 
 KEY = a_file().key

@@ -7,10 +7,10 @@ import pytest
 
 import acquire_lock
 import release_lock
+from dev.simulator.telemetry import Telemetry
+from dev.simulator.world import TRACKING_TABLE
 from manifest_builder import aws
 from manifest_builder.tracking import pending, table
-from tests.simulator.telemetry import Telemetry
-from tests.simulator.world import TRACKING_TABLE
 from tests.unit.support import DATE, Account, answer_lost, aws_error, failing
 
 CONFLICT = aws_error("TransactionConflictException", "PutItem")

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dev.simulator.world import TRACKING_TABLE
 from glue import ndjson_to_parquet as job
 from glue.ndjson_to_parquet import Shape, merge, shape_of, spark_type
-from tests.simulator.world import TRACKING_TABLE
 from tests.unit.support import DATE, Account, a_manifest, aws_error, commit, failing
 
 PATH = a_manifest().file_path

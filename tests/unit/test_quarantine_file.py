@@ -8,11 +8,11 @@ from urllib.parse import unquote
 import pytest
 
 import quarantine_file
+from dev.simulator.telemetry import Telemetry
+from dev.simulator.world import INPUT_BUCKET, QUARANTINE_BUCKET
 from manifest_builder import aws
 from manifest_builder.files import FileVersion
 from manifest_builder.tracking import file_rows
-from tests.simulator.telemetry import Telemetry
-from tests.simulator.world import INPUT_BUCKET, QUARANTINE_BUCKET
 from tests.unit.support import DATE, Account, a_file, aws_error
 
 REASON = "Size 0.00MB out of range"

@@ -3,10 +3,11 @@
 import re
 import shlex
 
+from dev.paths import README, ROOT
+from dev.pictures.diagram import with_picture
+from dev.template import all_states, template
 from ops.cli import COMMANDS, parse
-from tests.readme import README, names, table
-from tests.simulator.template import ROOT, all_states, template
-from tools.diagram import with_picture
+from tests.readme import names, table
 
 
 def test_the_picture_of_the_state_machine_is_current() -> None:

@@ -8,11 +8,11 @@ import pytest
 
 import find_stalled_dates
 import record_outcome
+from dev.simulator.telemetry import Telemetry
+from dev.simulator.world import GLUE_JOB, MANIFEST_BUCKET
 from manifest_builder import aws, job_runs
 from manifest_builder.manifests import ManifestRecord, to_document
 from manifest_builder.tracking import manifest_records, pending
-from tests.simulator.telemetry import Telemetry
-from tests.simulator.world import GLUE_JOB, MANIFEST_BUCKET
 from tests.unit.support import DATE, Account, a_manifest, aws_error, commit, intercepted
 
 TOPIC = "arn:aws:sns:us-east-1:123456789012:alarms"

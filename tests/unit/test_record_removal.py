@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 
 import record_removal
+from dev.simulator.world import INPUT_BUCKET
 from manifest_builder import aws
 from manifest_builder.errors import RowContended
 from manifest_builder.files import FileVersion, Removal
 from manifest_builder.tracking import file_rows, pending
-from tests.simulator.world import INPUT_BUCKET
 from tests.unit.support import DATE, Account, a_file, answer_lost, intercepted, is_current
 from tests.unit.test_tracking_files import NEW, NEWER, OLD, OLDER, mark, outcome_of
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 import report_result
-from tests.simulator.telemetry import Telemetry
+from dev.simulator.telemetry import Telemetry
 
 
 def a_result(outcome: str, message_id: str = "message-1", size_bytes: int = 10) -> dict[str, Any]:

@@ -6,10 +6,10 @@ from datetime import timedelta
 
 import pytest
 
+from dev.simulator.world import INPUT_BUCKET, TRACKING_TABLE
 from manifest_builder.files import FileVersion, Removal
 from manifest_builder.tracking import file_rows
 from manifest_builder.tracking.pending import pending_files
-from tests.simulator.world import INPUT_BUCKET, TRACKING_TABLE
 from tests.unit.support import DATE, NOON, Account, a_file
 from tests.unit.test_tracking_files import NEW, NEWER, OLD, mark
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from dev.simulator.world import ENVIRONMENT
 from manifest_builder.errors import SettingsError
 from manifest_builder.settings import read_settings, read_start_settings
-from tests.simulator.world import ENVIRONMENT
 
 FUNCTIONS = Path(__file__).parents[2] / "functions"
 REQUIRED = {"MANIFEST_BUCKET": "manifests", "TRACKING_TABLE": "tracking", "GLUE_JOB_NAME": "job"}

@@ -10,8 +10,8 @@ import pytest
 from botocore.exceptions import ConnectTimeoutError, ReadTimeoutError
 
 import start_workflow
+from dev.simulator.telemetry import Telemetry
 from manifest_builder.redelivery import MAX_INPUT_BYTES, Message
-from tests.simulator.telemetry import Telemetry
 from tests.unit.support import aws_error, event
 
 URL = "https://aws.example"

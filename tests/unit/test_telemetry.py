@@ -10,9 +10,9 @@ import pytest
 import parse_event
 import track_file
 import validate_file
+from dev.simulator.telemetry import Telemetry
 from manifest_builder import aws
 from manifest_builder.telemetry import box, count, file_box, logger, outcome
-from tests.simulator.telemetry import Telemetry
 from tests.unit.support import DATE, Account, a_file, aws_error, body, failing
 
 FILE_EVENT = {

@@ -10,11 +10,11 @@ from unittest import mock
 import pytest
 
 import track_file
+from dev.simulator.world import TRACKING_TABLE
 from manifest_builder import aws, files, versions
 from manifest_builder.errors import RowContended
 from manifest_builder.files import FileVersion, disambiguated_name
 from manifest_builder.tracking import file_rows, marking, pending, table
-from tests.simulator.world import TRACKING_TABLE
 from tests.unit.support import (
     DATE,
     MB,
@@ -495,7 +495,10 @@ def test_a_row_that_vanishes_under_the_write_is_reported(account: Account) -> No
             account.dynamodb.delete_item(TableName=TRACKING_TABLE, Key=key)
         return proceed()
 
-    with intercepted(aws.dynamodb(), "put_item", deleted_meanwhile), pytest.raises(RowContended, match="was deleted during the write"):
+    with (
+        intercepted(aws.dynamodb(), "put_item", deleted_meanwhile),
+        pytest.raises(RowContended, match="was deleted during the write"),
+    ):
         outcome_of(a_file(sequencer=NEW))
 
 

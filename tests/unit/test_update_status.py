@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 
 import update_status
+from dev.simulator.telemetry import Telemetry
+from dev.simulator.world import INPUT_BUCKET, MANIFEST_BUCKET, TRACKING_TABLE
 from manifest_builder import aws, clock, manifests
 from manifest_builder.batching import PendingFile
 from manifest_builder.files import Removal
 from manifest_builder.tracking import file_rows, manifest_records, pending
 from manifest_builder.tracking.marking import MARKING_THREADS, mark_manifested
-from tests.simulator.telemetry import Telemetry
-from tests.simulator.world import INPUT_BUCKET, MANIFEST_BUCKET, TRACKING_TABLE
 from tests.unit.support import (
     DATE,
     MB,

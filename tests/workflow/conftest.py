@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from local.container import IMAGE, what_is_missing
-from tests.simulator import stepfunctions_local
-from tests.simulator.engines import Engine, Moto
+from dev.engines.container import IMAGE, what_is_missing
+from dev.simulator import stepfunctions_local
+from dev.simulator.engines import Engine, Moto
 from tests.workflow.mocked_cases import MOCK_CONFIG
 
 

@@ -4,20 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from local.files import SAMPLE_PARAMETERS
-from tests.simulator.world import INPUT_BUCKET, Execution, World, message
-from tests.workflow.scenarios import (
-    GREEN,
-    MARK,
-    NO,
-    START,
-    TRACK,
-    WAIT,
-    Scenario,
-    Step,
-    states,
-    times,
-)
+from dev.run.files import SAMPLE_PARAMETERS
+from dev.simulator.world import INPUT_BUCKET, Execution, World, message
+from tests.workflow.scenarios import GREEN, MARK, NO, START, TRACK, WAIT, Scenario, Step, states, times
 
 MOCK_CONFIG = Path(__file__).with_name("mock_config.json")
 LIMITS = {

@@ -10,9 +10,8 @@ from unittest import mock
 from moto.glue.exceptions import ConcurrentRunsExceededException, GlueClientError
 
 import update_status
-from manifest_builder.files import FileVersion, Removal
-from manifest_builder.tracking import file_rows, locks
-from tests.simulator.world import (
+from dev.simulator.acts import DAY, LIMIT_30_MB, MB, NEXT_DAY, deliver, failing, ten_mb_files
+from dev.simulator.world import (
     GLUE_JOB,
     INPUT_BUCKET,
     TRACKING_TABLE,
@@ -22,11 +21,8 @@ from tests.simulator.world import (
     message,
     message_of_removal,
 )
-
-MB = 1024**2
-DAY = "2025-12-23"
-NEXT_DAY = "2025-12-24"
-LIMIT_30_MB = {"MAX_BATCH_SIZE_GB": "0.029296875"}
+from manifest_builder.files import FileVersion, Removal
+from manifest_builder.tracking import file_rows, locks
 
 
 @dataclass(frozen=True)
@@ -87,35 +83,6 @@ WAIT = f"{MARK} IsJobStarted StartGlueJob JobWaiting {RELEASE}"
 NO = f"{CHECK} DateDone"
 GREEN = "ReportResult DidAnyDateFail Done"
 RED = "DateFailed ReportResult DidAnyDateFail ManifestFailed"
-
-
-def ten_mb_files(world: World, number: int, *, day: str = DAY, folder: str = "a") -> list[dict[str, str]]:
-    return [
-        world.upload(f"{folder}/{day}-file{index:03}.ndjson", 10 * MB, message_id=f"{folder}-{day}-{index}")
-        for index in range(number)
-    ]
-
-
-def deliver(number: int, **where: str) -> Callable[[World], Execution]:
-    return lambda world: world.deliver(*ten_mb_files(world, number, **where))
-
-
-def failing(state: str, act: Callable[[World], Execution], after: bool = False) -> Callable[[World], Execution]:
-    """Run `act` with a function that fails each time: before it does anything, or with its answer lost."""
-
-    def around(function: Function, event: dict[str, Any]) -> Any:
-        if after:
-            function(event, None)
-        raise RuntimeError(f"{state} broke")
-
-    def with_failure(world: World) -> Execution:
-        world.around[state] = around
-        try:
-            return act(world)
-        finally:
-            del world.around[state]
-
-    return with_failure
 
 
 def with_glue(

@@ -10,7 +10,8 @@ from botocore.model import ListShape, MapShape, Shape, StructureShape
 from botocore.session import get_session
 
 from check_threshold import LATEST_START_SECONDS
-from tests.simulator.template import DEFINITION, all_states, template
+from dev.paths import DEFINITION
+from dev.template import all_states, template
 
 STATES = all_states()
 TASKS = {name: state for name, state in STATES.items() if state["Type"] == "Task"}

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
+from dev.simulator.acts import DAY, LIMIT_30_MB, deliver
+from dev.simulator.insights import run_query
+from dev.simulator.telemetry import captured
+from dev.simulator.world import FUNCTIONS, World
 from tests.readme import queries
-from tests.simulator.insights import run_query
-from tests.simulator.telemetry import captured
-from tests.simulator.world import FUNCTIONS, World
-from tests.workflow.scenarios import DAY, LIMIT_30_MB, deliver, mixed, one_file_fails
+from tests.workflow.scenarios import mixed, one_file_fails
 
 # The file that the README's query asks for; `deliver` uploads one of this name.
 FILE = f"{DAY}-file001.ndjson"

@@ -2,18 +2,17 @@
 
 import pytest
 
-from tests.faults.lab import Lab
+from dev.faults.lab import Lab
+from dev.simulator.acts import LIMIT_30_MB, deliver
+from dev.simulator.telemetry import Metric, captured
+from dev.simulator.world import ENVIRONMENT, World, message_of_removal
 from tests.readme import names, table
-from tests.simulator.telemetry import Metric, captured
-from tests.simulator.world import ENVIRONMENT, World, message_of_removal
 from tests.template.monitoring import Look, alarms, looks
 from tests.template.sam import functions, resources
 from tests.workflow.scenarios import (
-    LIMIT_30_MB,
     answer_lost,
     busy,
     deleted_before_it_fills_a_batch,
-    deliver,
     lock_held_elsewhere,
     mixed,
     one_file_fails,

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.simulator.template import DEFINITION, all_states, template
+from dev.paths import DEFINITION
+from dev.template import all_states, template
 from tests.workflow.portability import FIELDS, RESOURCES, problems
 
 MACHINE: dict[str, Any] = json.loads(DEFINITION.read_text())

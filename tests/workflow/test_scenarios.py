@@ -4,8 +4,8 @@ from collections import Counter
 
 import pytest
 
-from tests.simulator.engines import Engine
-from tests.simulator.world import QUARANTINE_BUCKET, World
+from dev.simulator.engines import Engine
+from dev.simulator.world import QUARANTINE_BUCKET, World
 from tests.workflow.mocked_cases import MOCKED_CASES
 from tests.workflow.scenarios import SCENARIOS, Scenario
 

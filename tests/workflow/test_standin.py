@@ -14,10 +14,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from local.container import docker, docker_is_missing, stepfunctions_local, what_is_missing
-from local.emulator import ROOT
-from tests.simulator import stepfunctions_local as engines
-from tests.simulator.world import World
+from dev.engines.container import docker, docker_is_missing, stepfunctions_local, what_is_missing
+from dev.paths import ROOT
+from dev.simulator import stepfunctions_local as engines
+from dev.simulator.world import World
 from tests.standin import image
 from tests.workflow.mocked_cases import MOCK_CONFIG, MOCKED_CASES
 from tests.workflow.scenarios import BUILD, GREEN, NO, SCENARIOS, START, TRACK, states, times
@@ -84,7 +84,7 @@ def test_an_image_that_is_not_here_is_named_with_the_command_that_gets_it(standi
 
 def test_the_command_prints_status_path_and_output(standin: str) -> None:
     ended = subprocess.run(
-        [sys.executable, "-m", "local.stepfunctions_local"],
+        [sys.executable, "-m", "dev.engines.stepfunctions_local"],
         cwd=ROOT,
         env=os.environ | {"PYTHONPATH": "functions", "STEPFUNCTIONS_LOCAL_IMAGE": standin},
         capture_output=True,

@@ -1,0 +1,702 @@
+"""Controls that must fail: the system with one clause of its protocol broken, and the run that has to notice.
+
+A sweep that cannot fail proves nothing. Each control is a test double for one clause, the schedule under which it does
+harm, and the invariant that says so. The same schedule does no harm to the system as it is.
+"""
+
+import json
+import uuid
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
+from unittest import mock
+
+from moto.glue.exceptions import ConcurrentRunsExceededException, GlueClientError
+
+import acquire_lock
+import check_threshold
+import create_manifest
+import find_stalled_dates
+import start_workflow
+import track_file
+from dev.faults import invariants, sweep
+from dev.faults.calls import Call, Fault, Kind
+from dev.faults.invariants import Invariant, violations
+from dev.faults.lab import Lab
+from dev.faults.scenarios import (
+    ASKED_AT_EVERY_SWEEP,
+    DAY,
+    MB,
+    REMOVALS,
+    SMALLEST,
+    Scenario,
+    arrive,
+    deliver,
+    prepare_backlog,
+    prepare_failed_run,
+    prepare_given_up_start,
+    prepare_lost_start,
+    prepare_one_date,
+    prepare_open_manifest,
+    prepare_untold_runs,
+    tell_of_the_run,
+)
+from dev.simulator.world import Function
+from dev.template import all_states
+from manifest_builder import aws, clock, job_runs, manifests, planning, versions
+from manifest_builder.manifests import ManifestRecord
+from manifest_builder.planning import Plan
+from manifest_builder.rows import FileRow
+from manifest_builder.tracking import locks, table
+from manifest_builder.versions import Change
+
+Event = dict[str, Any]
+Double = Callable[[], AbstractContextManager[Any]]
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A fault of the `nth` call of an operation, counted from 0."""
+
+    operation: str
+    kind: Kind
+    nth: int = 0
+    lasting: bool = False
+
+
+@dataclass
+class AimedLab(Lab):
+    """A lab whose faults are aimed at operations, not at numbers of calls."""
+
+    hits: tuple[Hit, ...] = ()
+
+    def _fault_for(self, call: Call, is_first: bool) -> Fault | None:
+        for hit in self.hits:
+            alike = [known.number for known in self.calls if known.operation == hit.operation]
+            if call.number in alike[hit.nth : hit.nth + 1] and (hit.lasting or is_first):
+                self.reached.append(Fault(call.number, hit.kind, hit.lasting))
+                return self.reached[-1]
+        return None
+
+
+@dataclass(frozen=True)
+class Unswept(Scenario):
+    """No sweep comes: what only a sweep would find is lost, as far as this scenario goes."""
+
+    def play(self, lab: Lab) -> None:
+        with mock.patch.object(lab, "sweep"):
+            super().play(lab)
+
+
+@dataclass(frozen=True)
+class Control:
+    """The clause that is broken, by what, in which run, and the invariant that must catch it."""
+
+    clause: str
+    scenario: Scenario
+    caught_by: Invariant
+    double: Double = nullcontext
+    edit_definition: Callable[[str], str] = str
+    hits: tuple[Hit, ...] = ()
+
+    def __str__(self) -> str:
+        return self.clause
+
+    def run(self, broken: bool) -> set[str]:
+        """Play the scenario. Returns the names of the invariants that do not hold afterwards."""
+        edit_definition, double = (self.edit_definition, self.double) if broken else (str, nullcontext)
+        lab = AimedLab(
+            environment=self.scenario.environment, edit_definition=edit_definition, hits=self.hits, rival=sweep.rival
+        )
+        with lab, double():
+            self.scenario.play(lab)
+            assert len({fault.call for fault in lab.reached}) == len(self.hits), "a fault was not reached"
+            return {violation.partition(":")[0] for violation in violations(lab)}
+
+
+# What doubles are made of
+
+
+@contextmanager
+def changed_requests(client: Any, operation: str, change: Callable[[dict[str, Any]], None]) -> Iterator[None]:
+    """What the functions ask of an operation, changed on its way."""
+
+    def handle(params: dict[str, Any], **_: Any) -> None:
+        change(params)
+
+    name = f"provide-client-params.{client.meta.service_model.service_id.hyphenize()}.{operation}"
+    client.meta.events.register(name, handle)
+    try:
+        yield
+    finally:
+        client.meta.events.unregister(name, handle)
+
+
+def rewritten(operation: str, old: str, new: str) -> Double:
+    """One clause of the conditions of a DynamoDB operation replaced."""
+
+    def rewrite(params: dict[str, Any]) -> None:
+        for request in [params, *(action for item in params.get("TransactItems", []) for action in item.values())]:
+            if "ConditionExpression" in request:
+                request["ConditionExpression"] = request["ConditionExpression"].replace(old, new)
+
+    return lambda: changed_requests(aws.dynamodb(), operation, rewrite)
+
+
+def always(operation: str, clause: str) -> Double:
+    """The clause holds, whatever the table says. (A placeholder that no expression uses would be an error.)"""
+    return rewritten(operation, clause, f"({clause} OR attribute_not_exists(no_such_attribute))")
+
+
+def never(operation: str, clause: str) -> Double:
+    return rewritten(operation, clause, f"({clause} AND attribute_exists(no_such_attribute))")
+
+
+def replaced(target: Any, attribute: str, substitute: Any) -> Double:
+    return lambda: mock.patch.object(target, attribute, substitute, create=True)
+
+
+def edited(old: str, new: str) -> Callable[[str], str]:
+    """The definition with one text replaced."""
+
+    def edit(text: str) -> str:
+        assert text.count(old) == 1, old
+        return text.replace(old, new)
+
+    return edit
+
+
+def edited_state(state: str, **fields: Any) -> Callable[[str], str]:
+    """The definition with fields of one state replaced; what is a list grows by them."""
+
+    def edit(text: str) -> str:
+        definition = json.loads(text)
+        found = all_states(definition)[state]
+        for name, value in fields.items():
+            found[name] = found[name] + value if isinstance(value, list) else value
+        return json.dumps(definition)
+
+    return edit
+
+
+# Doubles
+
+
+@contextmanager
+def no_check_if_every_file_was_a_duplicate() -> Iterator[None]:
+    outcomes: dict[tuple[str, str], set[str]] = defaultdict(set)
+    track, check = track_file.handler, check_threshold.handler
+
+    def track_and_remember(event: Event, context: object) -> Event:
+        result = track(event, context)
+        outcomes[event["run_id"], event["date_prefix"]].add(result["outcome"])
+        return result
+
+    def check_if_anything_is_new(event: Event, context: object) -> Event:
+        if outcomes[event["run_id"], event["date_prefix"]] == {"duplicate"}:
+            return {"build": False, "reason": "below", "batch_index": 0, "jobs_waiting": 0}
+        return check(event, context)
+
+    with (
+        mock.patch.object(track_file, "handler", track_and_remember),
+        mock.patch.object(check_threshold, "handler", check_if_anything_is_new),
+    ):
+        yield
+
+
+def plan_of_files_only(*args: Any, **kwargs: Any) -> Plan:
+    return replace(planning.plan(*args, **kwargs), manifest=None)
+
+
+def plan_that_cuts_first(*args: Any, **kwargs: Any) -> Plan:
+    with mock.patch.object(planning, "oldest_resumable", return_value=None):
+        cutting = planning.plan(*args, **kwargs)
+    return cutting if cutting.batch else planning.plan(*args, **kwargs)
+
+
+def nothing_while_a_start_settles(open_manifests: list[ManifestRecord], at: datetime) -> ManifestRecord | None:
+    attempted = [manifest for manifest in open_manifests if manifest.was_attempted]
+    if attempted and manifests.oldest_resumable(attempted, at) is None:
+        return None
+    return manifests.oldest_resumable(open_manifests, at)
+
+
+def least_of_the_chosen(*values: Any) -> Any:
+    """`max`, but the least where it is asked for the greatest of the chosen files' pending_since."""
+    return min(*values) if len(values) == 1 else max(*values)
+
+
+def objects_may_be_overwritten() -> AbstractContextManager[Any]:
+    def overwrite(params: dict[str, Any]) -> None:
+        del params["IfNoneMatch"]
+
+    return changed_requests(aws.s3(), "PutObject", overwrite)
+
+
+@contextmanager
+def token_of_the_run() -> Iterator[None]:
+    handler = acquire_lock.handler
+
+    def acquire(event: Event, context: object) -> Event:
+        with mock.patch.object(uuid, "uuid4", return_value=SimpleNamespace(hex=event["run_id"])):
+            return handler(event, context)
+
+    with mock.patch.object(acquire_lock, "handler", acquire):
+        yield
+
+
+def nothing_is_released_without_a_token() -> AbstractContextManager[Any]:
+    release = locks.release
+    return mock.patch.object(
+        locks, "release", lambda date, run_id, token: token is not None and release(date, run_id, token)
+    )
+
+
+def removal_only_recorded(remove: Callable[..., Change]) -> Callable[..., Change]:
+    def record(row: FileRow | None, *of_removal: Any) -> Change:
+        change = remove(row, *of_removal)
+        if change.row and row and row.status == "pending":
+            still_pending = replace(change.row, status="pending", pending_since=row.pending_since)
+            return replace(change, row=still_pending)
+        return change
+
+    return record
+
+
+# Schedules
+
+
+def sweep_once(lab: Lab) -> None:
+    lab.sweep()
+
+
+def answer_lost(start: Callable[[], str]) -> str:
+    start()
+    raise GlueClientError("InternalServiceException", "nobody knows")
+
+
+def busy(start: Callable[[], str]) -> str:
+    raise ConcurrentRunsExceededException("busy")
+
+
+def dies(function: Function, event: Event) -> None:
+    raise RuntimeError("the function died")
+
+
+def against(rival: Callable[[Lab], None], prepare: Callable[[Lab], None] = prepare_one_date) -> Callable[[Lab], None]:
+    """A beginning after which a rival of its own is ready."""
+
+    def prepare_both(lab: Lab) -> None:
+        prepare(lab)
+        lab.rival = rival
+
+    return prepare_both
+
+
+def same_end(lab: Lab) -> None:
+    for job_run_id in lab.ends:
+        lab.tell_of_run(job_run_id)
+
+
+def rival_then_a_third_holder(lab: Lab) -> None:
+    sweep.rival(lab)
+    assert locks.acquire(DAY, "somebody else", "its token")
+
+
+def rival_whose_start_is_lost(lab: Lab) -> None:
+    arrive(lab, 1, folder="rival")
+    lab.start_job_run = answer_lost
+    lab.deliver_all()
+    lab.start_job_run = None
+
+
+def same_sweep_whose_start_is_lost(lab: Lab) -> None:
+    lab.start_job_run = answer_lost
+    lab.execute({"sweep": True})
+    lab.start_job_run = None
+
+
+def two_files_while_the_lock_is_held(lab: Lab) -> None:
+    arrive(lab, 2, folder="held")
+    lab.deliver_all()
+
+
+def dies_while_marking(lab: Lab) -> None:
+    """The first run dies after its commit."""
+    lab.around["UpdateStatus"] = dies
+    lab.deliver_all()
+    del lab.around["UpdateStatus"]
+
+
+def abandon_an_unmarked_manifest_beside_a_busy_one(lab: Lab) -> None:
+    arrive(lab, 2)
+    lab.start_job_run = busy
+    lab.deliver_all()
+    lab.start_job_run = None
+    arrive(lab, 2, folder="b")
+    dies_while_marking(lab)
+    arrive(lab, 1, folder="c")
+
+
+def late_acquire_then_late_commit(lab: Lab) -> None:
+    """A run is given up with its AcquireLock and its commit still under way; both land after the next run."""
+    late: list[Callable[[], Any]] = []
+
+    def given_up(function: Function, event: Event) -> Any:
+        del lab.around["AcquireLock"]
+        late.append(lambda: function(event, None))
+        raise type("Lambda.SdkClientException", (Exception,), {})
+
+    lab.around["AcquireLock"] = given_up
+    lab.deliver_all()
+    with lab.armed(False):
+        lab.later += timedelta(seconds=61)
+        lab.deliver_all()
+        late.pop()()
+        lab.land_zombies()
+
+
+def late_commit_before_release(lab: Lab) -> None:
+    def land_then_release(function: Function, event: Event) -> Any:
+        lab.land_zombies()
+        return function(event, None)
+
+    lab.around["ReleaseLock"] = land_then_release
+    lab.deliver_all()
+
+
+def overtaken_by_its_retry(lab: Lab) -> None:
+    """CreateManifest is invoked again while its first invocation is still about to commit."""
+    events: list[Event] = []
+
+    def remember(function: Function, event: Event) -> Any:
+        events.append(event)
+        return function(event, None)
+
+    def invoke_again(lab: Lab) -> None:
+        create_manifest.handler(events[-1], None)
+
+    lab.around["CreateManifest"] = remember
+    lab.rival = invoke_again
+    lab.deliver_all()
+
+
+def two_cuts_in_one_microsecond(lab: Lab) -> None:
+    """The clocks of two runs read the same when they name their objects."""
+    object_key, moments = manifests.object_key, [lab.now()] * 2
+
+    def key_of_that_moment(date_prefix: str, batch_index: int, at: datetime) -> str:
+        return object_key(date_prefix, batch_index, moments.pop() if moments else at)
+
+    with mock.patch.object(manifests, "object_key", key_of_that_moment):
+        lab.deliver_all()
+        arrive(lab, 2, folder="b")
+        lab.deliver_all()
+
+
+def upload_again(lab: Lab) -> None:
+    """All goes well, then the first file comes again."""
+    lab.deliver_all()
+    lab.arrive(f"a/{DAY}-0.ndjson", 15 * MB, "02")
+    lab.deliver_all()
+
+
+def upload_again_by_a_slow_clock(lab: Lab) -> None:
+    lab.deliver_all()
+    lab.arrive(f"a/{DAY}-0.ndjson", 15 * MB, "02")
+    with lab.skewed(-timedelta(minutes=4)):
+        lab.deliver_all()
+
+
+def send_again(lab: Lab) -> None:
+    """Every message is delivered twice, the second time when all is done."""
+    messages = [lab.arrive(f"a/{DAY}-{number}.ndjson", 15 * MB) for number in range(2)]
+    lab.deliver_all()
+    for message in messages:
+        lab.queue.send(message, lab.now())
+    lab.deliver_all()
+
+
+def given_up_start_lands_after_ten_seconds(lab: Lab) -> None:
+    """And a file arrives in between."""
+    late: list[Callable[[], str]] = []
+
+    def given_up(start: Callable[[], str]) -> str:
+        late.append(start)
+        raise GlueClientError("InternalServiceException", "nobody knows")
+
+    lab.start_job_run = given_up
+    lab.deliver_all()
+    lab.start_job_run = None
+    lab.later += timedelta(seconds=10)
+    arrive(lab, 1, folder="later")
+    lab.deliver_all()
+    late.pop()()
+
+
+def prepare_two_batches(lab: Lab) -> None:
+    arrive(lab, 4)
+
+
+ONE_DATE_UNSWEPT = Unswept("one date, no sweep", deliver, prepare_one_date)
+EXACTLY_ONE_COMMIT = "the record's sort key holds the lock's token and is put only if absent"
+CLAIM = "the start is claimed only if never attempted, ours, or the stale attempt that was looked into"
+
+CONTROLS = [
+    Control(
+        "CheckThreshold runs even if every file was a duplicate",
+        Unswept("a run dies after its commit, no sweep", dies_while_marking, prepare_one_date),
+        invariants.every_manifest_starts_its_job,
+        double=no_check_if_every_file_was_a_duplicate,
+    ),
+    Control(
+        "a resumable manifest is reason enough to build",
+        Scenario("a run dies after its commit", dies_while_marking, prepare_one_date),
+        invariants.every_manifest_starts_its_job,
+        double=replaced(check_threshold, "plan", plan_of_files_only),
+    ),
+    Control(
+        "AcquireLock writes a fresh token each time",
+        Scenario("two calls of a run land after the next run", late_acquire_then_late_commit, prepare_one_date),
+        invariants.a_file_is_named_once_for_each_of_its_versions_at_most,
+        double=token_of_the_run,
+        hits=(Hit("TransactWriteItems", Kind.ZOMBIE_AT_THE_END, lasting=True),),
+    ),
+    Control(
+        "AcquireLock takes what is its own run's already",
+        ONE_DATE_UNSWEPT,
+        invariants.the_latest_version_of_each_file_is_in_one_manifest_or_waits_for_a_reason,
+        double=never("PutItem", "lock_id = :lock_id"),
+        hits=(Hit("PutItem", Kind.LOST, nth=2),),
+    ),
+    Control(
+        "an expired lock is taken over, whether or not TTL has deleted it",
+        SMALLEST,
+        invariants.the_latest_version_of_each_file_is_in_one_manifest_or_waits_for_a_reason,
+        double=never("PutItem", "#ttl < :now"),
+        hits=(Hit("CreateManifest", Kind.ABORTED),),
+    ),
+    Control(
+        "CreateManifest resumes an open manifest before it cuts another",
+        Scenario("a run dies after its commit", dies_while_marking, prepare_one_date),
+        invariants.a_file_is_named_once_for_each_of_its_versions_at_most,
+        double=replaced(create_manifest, "plan", plan_that_cuts_first),
+    ),
+    Control(
+        "a manifest that was never attempted is resumable whatever another one waits for",
+        Scenario(
+            "an unmarked manifest beside one that Glue refused", deliver, abandon_an_unmarked_manifest_beside_a_busy_one
+        ),
+        invariants.a_file_is_named_once_for_each_of_its_versions_at_most,
+        double=replaced(planning, "oldest_resumable", nothing_while_a_start_settles),
+    ),
+    Control(
+        "the cut is the greatest pending_since among the chosen",
+        SMALLEST,
+        invariants.a_file_is_named_once_for_each_of_its_versions_at_most,
+        double=replaced(create_manifest, "max", least_of_the_chosen),
+    ),
+    Control(
+        "no manifest object is overwritten",
+        Scenario("two cuts in one microsecond", two_cuts_in_one_microsecond, prepare_one_date),
+        invariants.no_committed_object_is_overwritten,
+        double=objects_may_be_overwritten,
+    ),
+    Control(
+        "a commit needs the lock's token (fencing)",
+        Scenario("one date, a rival and a third run", deliver, against(rival_then_a_third_holder)),
+        invariants.a_file_is_named_once_for_each_of_its_versions_at_most,
+        double=always("TransactWriteItems", "#token = :token"),
+        hits=(Hit("TransactWriteItems", Kind.PREEMPTED_PAST_LEASE),),
+    ),
+    Control(
+        "the record is put only if absent",
+        Scenario("a late commit lands before the release", late_commit_before_release, prepare_one_date),
+        invariants.states_only_move_forward,
+        double=always("TransactWriteItems", "attribute_not_exists(date_prefix)"),
+        hits=(Hit("TransactWriteItems", Kind.ZOMBIE_AT_THE_END),),
+    ),
+    Control(
+        "the record's sort key is the token's: one commit per token",
+        Scenario("CreateManifest is overtaken by its retry", overtaken_by_its_retry, prepare_one_date),
+        invariants.a_file_is_named_once_for_each_of_its_versions_at_most,
+        double=replaced(manifests, "record_name", lambda batch_index, token: f"batch-{batch_index}-{uuid.uuid4()}"),
+        hits=(Hit("TransactWriteItems", Kind.PREEMPTED),),
+    ),
+    Control(
+        "only rows that are pending since before the cut are marked",
+        Scenario("a file comes again after the start", upload_again, prepare_one_date),
+        invariants.each_marked_version_was_there_when_its_job_started,
+        double=always("UpdateItem", "pending_since <= :cut"),
+        hits=(Hit("UpdateItem", Kind.ZOMBIE_AT_THE_END),),
+    ),
+    Control(
+        "a re-upload is pending since after the cut, whatever its clock says",
+        Scenario("a file comes again, by a slow clock", upload_again_by_a_slow_clock, prepare_one_date),
+        invariants.each_marked_version_was_there_when_its_job_started,
+        double=replaced(clock, "microsecond_after", lambda text: ""),
+        hits=(Hit("UpdateItem", Kind.ZOMBIE_AT_THE_END),),
+    ),
+    Control(
+        "the start is claimed only if nobody has attempted it",
+        Scenario("a rival claims first and loses its answer", deliver, against(rival_whose_start_is_lost)),
+        invariants.no_manifest_starts_a_second_run,
+        double=always("UpdateItem", "attribute_not_exists(start_attempted_at)"),
+        hits=(Hit("UpdateStatus", Kind.PREEMPTED_PAST_LEASE),),
+    ),
+    Control(
+        "or if the attempt is the one that CreateManifest looked into",
+        Scenario(
+            "a rival resumes first and loses its answer",
+            deliver,
+            against(rival_whose_start_is_lost, prepare_given_up_start),
+        ),
+        invariants.no_manifest_starts_a_second_run,
+        double=always("UpdateItem", "(starter = :stale_starter AND start_attempted_at = :stale_attempted_at)"),
+        hits=(Hit("UpdateStatus", Kind.PREEMPTED_PAST_LEASE),),
+    ),
+    Control(
+        "or if the attempt is our own",
+        ONE_DATE_UNSWEPT,
+        invariants.every_manifest_starts_its_job,
+        double=never("UpdateItem", "starter = :run_id"),
+        hits=(Hit("UpdateItem", Kind.LOST, nth=2),),
+    ),
+    Control(
+        "an attempted manifest is resumable only 60 s later",
+        Scenario("a given-up start lands after ten seconds", given_up_start_lands_after_ten_seconds, prepare_one_date),
+        invariants.no_manifest_starts_a_second_run,
+        double=replaced(manifests, "START_SETTLE_SECONDS", 0),
+    ),
+    Control(
+        "CreateManifest looks for the run of an earlier attempt",
+        Scenario("a start whose answer was lost is found", deliver, prepare_lost_start),
+        invariants.no_manifest_starts_a_second_run,
+        double=replaced(create_manifest, "find_job_run", lambda manifest: None),
+    ),
+    Control(
+        "StartGlueJob is not retried where its answer was lost",
+        SMALLEST,
+        invariants.no_manifest_starts_a_second_run,
+        edit_definition=edited_state(
+            "StartGlueJob", Retry=[{"ErrorEquals": ["States.ALL"], "IntervalSeconds": 1, "MaxAttempts": 1}]
+        ),
+        hits=(Hit("StartJobRun", Kind.LOST),),
+    ),
+    Control(
+        "RecordJobRun writes only while the manifest is open, or the run is the same",
+        SMALLEST,
+        invariants.a_record_names_one_run_for_ever,
+        edit_definition=edited("(#status = :open AND", "((#status = :open OR attribute_exists(#status)) AND"),
+        hits=(Hit("StartJobRun", Kind.PREEMPTED_PAST_LEASE),),
+    ),
+    Control(
+        "a lock is released by its token",
+        Scenario("one date, a rival and a third run", deliver, against(rival_then_a_third_holder)),
+        invariants.a_lock_is_given_up_by_its_holder_only,
+        double=always("DeleteItem", "#holder = :holder"),
+        hits=(Hit("DeleteItem", Kind.PREEMPTED_PAST_LEASE),),
+    ),
+    Control(
+        "or by its run, where AcquireLock's answer was lost",
+        ONE_DATE_UNSWEPT,
+        invariants.the_latest_version_of_each_file_is_in_one_manifest_or_waits_for_a_reason,
+        double=nothing_is_released_without_a_token,
+        hits=(Hit("AcquireLock", Kind.LOST, lasting=True),),
+    ),
+    Control(
+        "where a lock was left, the messages come back after its lease",
+        Unswept("two batches, no sweep", deliver, prepare_two_batches),
+        invariants.the_latest_version_of_each_file_is_in_one_manifest_or_waits_for_a_reason,
+        double=replaced(start_workflow, "LOCK_NOT_RELEASED", "no such error"),
+        hits=(Hit("ReleaseLock", Kind.FAILS, lasting=True),),
+    ),
+    Control(
+        "a run has an id of its own, not its execution's name",
+        Scenario("a sweep is restarted", sweep_once, against(same_sweep_whose_start_is_lost, prepare_open_manifest)),
+        invariants.no_manifest_starts_a_second_run,
+        double=replaced(find_stalled_dates, "uuid", SimpleNamespace(uuid4=lambda: "the execution's name")),
+        hits=(Hit("UpdateItem", Kind.PREEMPTED, nth=2),),
+    ),
+    Control(
+        "after the release comes another check: no wake-up is lost",
+        Unswept("files arrive while the lock is held, no sweep", deliver, against(two_files_while_the_lock_is_held)),
+        invariants.the_latest_version_of_each_file_is_in_one_manifest_or_waits_for_a_reason,
+        edit_definition=edited_state("DidBuildFail", Default="DateDone"),
+        hits=(Hit("TransactWriteItems", Kind.PREEMPTED),),
+    ),
+    Control(
+        "after the release comes another check: a backlog is worked off",
+        Scenario("a backlog of several manifests", deliver, prepare_backlog),
+        invariants.the_latest_version_of_each_file_is_in_one_manifest_or_waits_for_a_reason,
+        edit_definition=edited_state("DidBuildFail", Default="DateDone"),
+    ),
+    Control(
+        "the run of a failed attempt is not taken for that of the next",
+        Scenario(
+            "a run fails, and the next start is given up", tell_of_the_run, prepare_failed_run, ASKED_AT_EVERY_SWEEP
+        ),
+        invariants.every_manifest_starts_its_job,
+        double=replaced(job_runs, "failed_runs", lambda date_prefix, record_name: []),
+        hits=(Hit("StartJobRun", Kind.FAILS, lasting=True),),
+    ),
+    Control(
+        "the end of a run is recorded only where the record names the run",
+        Scenario(
+            "the end of a run is told twice",
+            tell_of_the_run,
+            against(same_end, prepare_failed_run),
+            ASKED_AT_EVERY_SWEEP,
+        ),
+        invariants.a_record_names_one_run_for_ever,
+        double=always("UpdateItem", "job_run_id = :run"),
+        hits=(Hit("UpdateItem", Kind.PREEMPTED),),
+    ),
+    Control(
+        "the sweep asks about runs whose events may be lost",
+        Scenario("the ends of two runs were never told", sweep_once, prepare_untold_runs, ASKED_AT_EVERY_SWEEP),
+        invariants.the_end_of_every_run_is_recorded,
+        double=replaced(find_stalled_dates, "overdue_runs", lambda backlogs, now: []),
+    ),
+    Control(
+        "a pending file that is deleted is pending no more",
+        REMOVALS,
+        invariants.what_was_removed_before_the_cut_is_in_no_manifest,
+        double=replaced(versions, "remove", removal_only_recorded(versions.remove)),
+    ),
+    Control(
+        "the deletion of a file that nothing is known of leaves a row",
+        REMOVALS,
+        invariants.every_input_is_accounted_for,
+        double=replaced(versions, "is_worth_a_row", lambda removal: False),
+    ),
+    Control(
+        "a file is tracked only if it is new",
+        Scenario("every message comes twice", send_again),
+        invariants.each_version_is_in_one_manifest_at_most,
+        double=replaced(
+            table, "unchanged", lambda known, compared: ("attribute_not_exists(no_such_attribute)", {}, {})
+        ),
+    ),
+]
+
+UNREACHABLE = {
+    "CreateManifest returns the oldest of the resumable manifests": (
+        "the order is fairness: every one of them is resumed in its turn, whichever comes first"
+    ),
+    "a commit needs a lease that is not over": (
+        "the token covers it: whoever takes an expired lock writes another token into the item that the commit checks"
+    ),
+    "only rows still pending are marked": (
+        "the cut covers it: a row that is marked or quarantined has no pending_since, which fails the comparison"
+    ),
+    "the cut is not later than the greatest pending_since among the chosen": (
+        "a version that comes before the marking is there before the start, so the job reads it; one that comes after "
+        "the marking is pending since after the cut, however late that is"
+    ),
+}
+"""Clauses that no run can tell from their absence, and why. They stay: they cost nothing and say what is meant."""

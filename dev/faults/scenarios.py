@@ -1,0 +1,201 @@
+"""What the faults are tried on: a beginning that goes well, and an act whose every call suffers in turn."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from moto.glue.exceptions import ConcurrentRunsExceededException, GlueClientError
+
+from dev.faults.lab import Lab
+from manifest_builder.tracking import locks
+
+MB = 1024**2
+DAY = "2025-12-23"
+NEXT_DAY = "2025-12-24"
+LIMIT_30_MB = {"MAX_BATCH_SIZE_GB": "0.029296875"}
+
+
+def nothing(lab: Lab) -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """Every call of `act` suffers in turn; those of `prepare` do not."""
+
+    name: str
+    act: Callable[[Lab], None]
+    prepare: Callable[[Lab], None] = nothing
+    environment: dict[str, str] = field(default_factory=lambda: LIMIT_30_MB)
+
+    def __str__(self) -> str:
+        return self.name
+
+    def play(self, lab: Lab) -> None:
+        """Prepare, act under the lab's faults, and let the world go on until everything has settled."""
+        self.prepare(lab)
+        with lab.armed():
+            self.act(lab)
+        lab.settle()
+
+
+def arrive(lab: Lab, number: int, day: str = DAY, folder: str = "a", sequencer: str = "01") -> None:
+    for index in range(number):
+        lab.arrive(f"{folder}/{day}-{index}.ndjson", 15 * MB, sequencer)
+
+
+def prepare_one_date(lab: Lab) -> None:
+    arrive(lab, 2)
+
+
+def prepare_two_dates(lab: Lab) -> None:
+    arrive(lab, 2)
+    arrive(lab, 2, NEXT_DAY)
+
+
+def prepare_mixed(lab: Lab) -> None:
+    arrive(lab, 1)
+    lab.deliver_all()
+    lab.arrive(f"a/{DAY}-0.ndjson", 14 * MB, "02")
+    arrive(lab, 2, folder="b")
+    lab.arrive(f"{DAY}-large.ndjson", 20 * MB)
+    lab.queue.send({"messageId": "poison", "body": "not an event"}, lab.now())
+
+
+def prepare_open_manifest(lab: Lab, day: str = DAY) -> None:
+    """A manifest that was committed and never marked: its function died right after the commit."""
+    arrive(lab, 2, day)
+
+    def dies(function: object, event: object) -> None:
+        raise RuntimeError("UpdateStatus broke")
+
+    lab.around["UpdateStatus"] = dies
+    lab.deliver_all()
+    del lab.around["UpdateStatus"]
+    lab.later += timedelta(seconds=61)
+
+
+def prepare_given_up_start(lab: Lab) -> None:
+    """A manifest whose start was refused by a busy Glue a while ago."""
+    arrive(lab, 2)
+
+    def busy(start: object) -> str:
+        raise ConcurrentRunsExceededException("busy")
+
+    lab.start_job_run = busy
+    lab.deliver_all()
+    lab.start_job_run = None
+    arrive(lab, 1, folder="later")
+    lab.later += timedelta(seconds=61)
+
+
+def prepare_lost_start(lab: Lab) -> None:
+    """A manifest whose job was started a while ago, the answer being lost."""
+    arrive(lab, 2)
+
+    def answer_lost(start: Callable[[], str]) -> str:
+        start()
+        raise GlueClientError("InternalServiceException", "nobody knows")
+
+    lab.start_job_run = answer_lost
+    lab.deliver_all()
+    lab.start_job_run = None
+    lab.later += timedelta(seconds=61)
+
+
+def prepare_busy_glue(lab: Lab) -> None:
+    """Glue refuses the next five starts."""
+    arrive(lab, 4)
+    refusals = iter(range(5))
+
+    def busy(start: Callable[[], str]) -> str:
+        if next(refusals, None) is None:
+            return start()
+        raise ConcurrentRunsExceededException("busy")
+
+    lab.start_job_run = busy
+
+
+def prepare_old_file(lab: Lab) -> None:
+    arrive(lab, 1)
+    lab.deliver_all()
+    lab.later += timedelta(hours=25)
+
+
+def prepare_backlog(lab: Lab) -> None:
+    """Files of three batches, tracked while somebody else held the lock."""
+    arrive(lab, 5)
+    assert locks.acquire(DAY, "somebody else", "its token")
+    lab.deliver_all()
+    lab.later += timedelta(seconds=301)
+    arrive(lab, 1, folder="last")
+
+
+def prepare_failed_run(lab: Lab) -> None:
+    """A manifest of two namesakes whose run has just failed, for the first time."""
+    for folder in ("a", "b"):
+        arrive(lab, 1, folder=folder)
+    lab.deliver_all()
+    lab.end_run(run_of(lab, DAY), "FAILED", "out of memory")
+
+
+def prepare_untold_runs(lab: Lab) -> None:
+    """Two manifests whose runs have ended, one well; the events got lost."""
+    arrive(lab, 2)
+    arrive(lab, 2, NEXT_DAY)
+    lab.deliver_all()
+    lab.end_run(run_of(lab, DAY), "TIMEOUT")
+    lab.end_run(run_of(lab, NEXT_DAY))
+
+
+def run_of(lab: Lab, day: str) -> str:
+    (run,) = (record["job_run_id"] for record in lab.manifest_records() if day in record["date_prefix"])
+    return str(run)
+
+
+def prepare_removals(lab: Lab) -> None:
+    """One pending file, and one that a manifest names but that is not marked yet."""
+    arrive(lab, 1)
+    lab.deliver_all()
+    prepare_open_manifest(lab, NEXT_DAY)
+
+
+def deliver(lab: Lab) -> None:
+    lab.deliver_all()
+
+
+def remove(lab: Lab) -> None:
+    """Both are deleted, and one that nothing is known of yet; then the first one's date gets a batch without it."""
+    for key in (f"a/{DAY}-0.ndjson", f"late/{DAY}-0.ndjson", f"a/{NEXT_DAY}-0.ndjson"):
+        lab.remove(key, "02")
+    lab.deliver_all()
+    arrive(lab, 1, folder="late")
+    arrive(lab, 2, folder="b")
+    lab.deliver_all()
+
+
+def sweep(lab: Lab) -> None:
+    lab.sweep()
+
+
+def tell_of_the_run(lab: Lab) -> None:
+    lab.tell_of_run(run_of(lab, DAY))
+
+
+ASKED_AT_EVERY_SWEEP = LIMIT_30_MB | {"OUTCOME_AFTER_MINUTES": "0"}
+
+SCENARIOS = [
+    Scenario("one date reaches the threshold", deliver, prepare_one_date),
+    Scenario("two dates", deliver, prepare_two_dates),
+    Scenario("valid, invalid, re-uploaded and poison", deliver, prepare_mixed),
+    Scenario("an open manifest is resumed", deliver, prepare_open_manifest),
+    Scenario("a given-up start is resumed", deliver, prepare_given_up_start),
+    Scenario("a start whose answer was lost is found", deliver, prepare_lost_start),
+    Scenario("Glue is busy for a while", deliver, prepare_busy_glue),
+    Scenario("the sweep flushes an old file", sweep, prepare_old_file),
+    Scenario("a backlog of several manifests", deliver, prepare_backlog),
+    Scenario("a run of the job fails", tell_of_the_run, prepare_failed_run, ASKED_AT_EVERY_SWEEP),
+    Scenario("the ends of two runs were never told", sweep, prepare_untold_runs, ASKED_AT_EVERY_SWEEP),
+    Scenario("files are deleted before and after their manifest is cut", remove, prepare_removals),
+]
+SMALLEST, REMOVALS = SCENARIOS[0], SCENARIOS[-1]

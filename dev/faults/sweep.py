@@ -1,0 +1,92 @@
+"""The sweep: for every scenario, every call of it and every kind of fault, one run each."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import combinations
+
+from dev.faults.calls import ZOMBIES, Call, Fault, Kind
+from dev.faults.invariants import violations
+from dev.faults.lab import Lab
+from dev.faults.scenarios import DAY, MB, SMALLEST, Scenario
+
+PAIR_KINDS = (Kind.LOST, Kind.KILLED_AFTER)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One scenario under given faults."""
+
+    scenario: Scenario
+    faults: tuple[Fault, ...]
+    calls: tuple[Call, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.scenario}: " + ", then ".join(
+            f"{self.calls[fault.call]} {str(fault).split(' ', 2)[2]}" for fault in self.faults
+        )
+
+    @property
+    def may_run_twice(self) -> bool:
+        """Whether DESIGN allows a second run: Glue takes a start over 60 s after it was given up, or knows it late."""
+        late_start = ZOMBIES | {Kind.PREEMPTED_PAST_LEASE}
+        return any(
+            (fault.kind in late_start and self.calls[fault.call].operation == "StartJobRun")
+            or fault.kind is Kind.LATE_RUNS
+            for fault in self.faults
+        )
+
+
+@dataclass(frozen=True)
+class Result:
+    run: Run
+    reached: bool
+    violations: tuple[str, ...]
+    second_runs: int
+
+
+def calls_of(scenario: Scenario) -> tuple[Call, ...]:
+    """The calls of the scenario when nothing goes wrong."""
+    with Lab(environment=scenario.environment, rival=rival) as lab:
+        scenario.play(lab)
+        wrong = violations(lab)
+        assert not wrong, f"{scenario} does not even hold without faults: {wrong}"
+        return tuple(lab.calls)
+
+
+def single_faults(scenario: Scenario) -> Iterator[Run]:
+    calls = calls_of(scenario)
+    for kind in Kind:
+        for call in calls:
+            if call.suffers(kind):
+                yield Run(scenario, (Fault(call.number, kind),), calls)
+                if call.lasts(kind):
+                    yield Run(scenario, (Fault(call.number, kind, lasting=True),), calls)
+
+
+def pairs_of_faults(scenario: Scenario = SMALLEST) -> Iterator[Run]:
+    calls = calls_of(scenario)
+    for kind in PAIR_KINDS:
+        able = [call for call in calls if call.suffers(kind)]
+        for first, second in combinations(able, 2):
+            faults = tuple(Fault(call.number, kind, lasting=call.lasts(kind)) for call in (first, second))
+            yield Run(scenario, faults, calls)
+
+
+def execute(run: Run) -> Result:
+    """Play the scenario under the faults, let the world go on, and look."""
+    with Lab(environment=run.scenario.environment, faults=run.faults, rival=rival) as lab:
+        run.scenario.play(lab)
+        wrong = violations(lab)
+        second_runs = lab.second_runs()
+    if run.may_run_twice:
+        wrong = [text for text in wrong if not text.startswith("no_manifest_starts_a_second_run")]
+    # The second fault of a pair may hit a call that is not made any more after the first.
+    reached = run.faults[0] in lab.reached
+    return Result(run, reached, tuple(wrong), second_runs)
+
+
+def rival(lab: Lab) -> None:
+    """Another execution for the same date, from its event to its end; then everything is delivered once more."""
+    lab.arrive(f"rival/{DAY}-rival.ndjson", 15 * MB)
+    lab.deliver_all()
+    lab.execute({"sweep": True})

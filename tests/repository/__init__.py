@@ -1,0 +1,1 @@
+"""The repository itself: its Makefile and the imports between its folders."""

@@ -1,0 +1,61 @@
+"""Facts of a run that kept the promise."""
+
+from dev.emulator.facts import Facts, FileRow, JobResult, JobRun, Manifest, Upload
+
+MANIFEST = "s3://manifests/manifests/2025-12-23/batch-0001-1.json"
+MAX_BATCH_BYTES = 1000
+EARLIER_MANIFEST = "s3://manifests/manifests/2025-12-23/batch-0001-0.json"
+VALID, PENDING, REFUSED, TWICE, GONE = (
+    f"s3://input/2025-12-23-{name}.ndjson" for name in ("valid", "pending", "no", "twice", "gone")
+)
+
+
+def row(uri: str, status: str, etag: str = "e1") -> FileRow:
+    return FileRow(
+        date="2025-12-23",
+        file_name=uri.rpartition("/")[2],
+        uri=uri,
+        etag=etag,
+        size_bytes=100,
+        status=status,
+        reason="Invalid extension" if status == "quarantined" else None,
+        manifest_path=MANIFEST if status == "manifested" else None,
+        pending_since="2026-01-01T00:00:00.000000Z" if status == "pending" else None,
+        deleted_at="2026-01-01T00:00:00.000000Z" if status == "deleted" else None,
+    )
+
+
+def manifest(path: str, *uris: str) -> Manifest:
+    return Manifest("2025-12-23", path, "started", len(uris), 100 * len(uris), path, f"run of {path}", uris)
+
+
+def kept() -> Facts:
+    """A run that kept the promise, with one file of each fate and one uploaded twice."""
+    manifests = [manifest(EARLIER_MANIFEST, TWICE), manifest(MANIFEST, VALID, TWICE)]
+    return Facts(
+        uploads=[
+            Upload(VALID, "e1", 100, refused=False),
+            Upload(PENDING, "e1", 100, refused=False),
+            Upload(REFUSED, "e1", 100, refused=True),
+            Upload(TWICE, "e1", 100, refused=False),
+            Upload(TWICE, "e2", 100, refused=False),
+            Upload(GONE, "e1", 100, refused=False),
+        ],
+        deleted=[GONE],
+        poison=["poison"],
+        objects={VALID: "e1", PENDING: "e1", REFUSED: "e1", TWICE: "e2"},
+        files=[
+            row(VALID, "manifested"),
+            row(PENDING, "pending"),
+            row(REFUSED, "quarantined"),
+            row(TWICE, "manifested", "e2"),
+            row(GONE, "deleted"),
+        ],
+        manifests=manifests,
+        locks=[],
+        runs=[JobRun(f"run of {each.path}", each.path, "SUCCEEDED") for each in manifests],
+        results={each.path: JobResult(each.file_count, 10) for each in manifests},
+        copies={"2025-12-23-no.ndjson": "e1"},
+        messages_left=0,
+        dead_letters=["poison"],
+    )

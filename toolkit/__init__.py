@@ -1,0 +1,1 @@
+"""What the commands of operators and of developers share. It knows nothing of this repository."""
