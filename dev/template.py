@@ -1,4 +1,4 @@
-"""What the tests take from template.yaml and from the definition, so that neither is written twice."""
+"""The repository's template and definition, read by everything that would otherwise repeat them."""
 
 import json
 import re

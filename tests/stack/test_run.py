@@ -185,7 +185,7 @@ def test_a_run_that_is_kept_says_how_to_reach_it_and_ends_with_ctrl_c(
 
 
 def test_a_run_ends_with_the_process_that_started_it(tmp_path: Path) -> None:
-    run = Run(tmp_path, ["/bin/sh", "-c", f"{sys.executable} -m local --end-with-parent; true"])
+    run = Run(tmp_path, ["/bin/sh", "-c", f"{sys.executable} -m dev.run --end-with-parent; true"])
     run.wait_for_a_function()
     run.process.kill()
     run.end()
