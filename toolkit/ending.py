@@ -1,4 +1,4 @@
-"""How a long command is ended from outside: by a signal, or by the death of the process that started it."""
+"""The ends of a long command from outside: a signal, or the death of the process that started it."""
 
 import os
 import signal
@@ -11,14 +11,16 @@ PARENT_POLL_SECONDS = 0.5
 
 
 class Terminated(BaseException):
-    """Somebody asks the command to end; like Ctrl-C, not an error."""
+    """SIGTERM or SIGHUP asked the command to end. Like KeyboardInterrupt, this is not an error."""
 
 
-def end_when_told(*, with_parent: bool) -> None:
-    """From here on, SIGTERM and SIGHUP raise Terminated as Ctrl-C raises KeyboardInterrupt.
+def end_when_told(*, with_parent: bool = False) -> None:
+    """From here on, SIGTERM and SIGHUP raise Terminated, and SIGINT raises KeyboardInterrupt.
 
-    `with_parent`: the death of the parent process does so too.
+    SIGINT needs a handler too: a shell starts a background job with SIGINT ignored, and Python then installs none.
+    `with_parent`: the death of the parent process raises Terminated too.
     """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, _terminate)
     signal.signal(signal.SIGHUP, _terminate)
     if with_parent:
@@ -30,7 +32,7 @@ def _terminate(signal_number: int, frame: FrameType | None) -> NoReturn:
 
 
 def _end_with_parent() -> None:
-    """Watch for the death of the process that started this one, `make` say, and end then."""
+    """Watches for the death of the process that started this one, for example `make`, and ends then."""
     parent = os.getppid()
 
     def watch_parent() -> None:
