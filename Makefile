@@ -80,10 +80,10 @@ format: $(DEV)/.installed ## format the code, and fix what ruff can fix
 	@$(DEV)/bin/ruff check --fix-only --quiet
 	@$(DEV)/bin/ruff format
 
-diagram: $(DEV)/.installed ## draw the state machine in README.md anew
+diagram: $(DEV)/.installed ## draw the state machine in docs/architecture.md again
 	@$(DEV)/bin/python -m dev.pictures.diagram
 
-pictures: $(DEV)/.installed ## take the pictures of README.md anew, from real runs
+pictures: $(DEV)/.installed ## take the pictures of the documents again, from real runs
 	@PYTHONPATH=functions $(DEV)/bin/python -m dev.pictures
 
 lock: $(DEV)/.installed ## renew the lock files from requirements/*.in

@@ -1,4 +1,4 @@
-"""Writes the picture of the state machine into README.md: a Mermaid flowchart generated from the definition.
+"""Writes the picture of the state machine into docs/architecture.md: a Mermaid flowchart made from the definition.
 
 python -m dev.pictures.diagram [--check]
 """
@@ -8,9 +8,10 @@ import re
 import sys
 from collections.abc import Iterator
 
-from dev.paths import README
+from dev.paths import DOCS
 from dev.trace.machine import Edge, Machine
 
+PAGE = DOCS / "architecture.md"
 MARKERS = re.compile(r"(<!-- state machine -->\n).*?(<!-- /state machine -->)", re.DOTALL)
 
 SHAPES = {"choice": "{{{name}}}", "pass": "({name})", "succeed": "([{name}])", "fail": "([{name}])"}
@@ -49,26 +50,27 @@ def _arrow(edge: Edge) -> str:
     return ("-.->" if edge.is_catch else "-->") + (f"|{edge.label}|" if edge.label else "")
 
 
-def with_picture(readme: str) -> str:
-    """The README's text with its picture made anew."""
+def with_picture(page: str) -> str:
+    """The page's text with a new picture."""
     picture = flowchart(Machine.load())
-    return MARKERS.sub(lambda found: found[1] + picture + found[2], readme)
+    return MARKERS.sub(lambda found: found[1] + picture + found[2], page)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument(
-        "--check", action="store_true", help="only say whether the picture is current (exit code 1: no)"
-    )
+    parser.add_argument("--check", action="store_true", help="write nothing; exit code 1 if the picture is out of date")
     arguments = parser.parse_args()
-    readme = README.read_text()
-    current = with_picture(readme)
+    page = PAGE.read_text()
+    current = with_picture(page)
     if arguments.check:
-        if readme != current:
-            print("README.md: the picture of the state machine is out of date; run `make diagram`", file=sys.stderr)
+        if page != current:
+            print(
+                "docs/architecture.md: the state machine's picture is out of date; run `make diagram`",
+                file=sys.stderr,
+            )
             return 1
     else:
-        README.write_text(current)
+        PAGE.write_text(current)
     return 0
 
 

@@ -11,7 +11,7 @@ from dev.simulator.acts import DAY, LIMIT_30_MB, deliver
 from dev.simulator.insights import run_query
 from dev.simulator.telemetry import captured
 from dev.simulator.world import FUNCTIONS, World
-from tests.readme import queries
+from tests.documents.markdown import queries
 from tests.workflow.scenarios import mixed, one_file_fails
 
 # The file that the README's query asks for; `deliver` uploads one of this name.
@@ -68,7 +68,7 @@ def test_every_box_ends_each_invocation_with_one_line_that_says_what_it_was_abou
 
 
 def test_what_became_of_a_file(everything: Run) -> None:
-    query = queries()["What became of a file?"].replace(FILE, f"a/{FILE}")
+    query = queries()["Which boxes has a file passed, with which outcome?"].replace(FILE, f"a/{FILE}")
     (row,) = (row for path, row in everything.files.items() if path.endswith(f"a/{FILE}"))
 
     found = run_query(query, everything.lines)
@@ -96,7 +96,7 @@ def test_what_became_of_a_file(everything: Run) -> None:
 def test_what_became_of_a_file_that_was_refused_or_failed_is_known_in_production_too(
     in_production: Run, name: str, said: tuple[str | None, ...]
 ) -> None:
-    query = queries()["What became of a file?"].replace("file001.ndjson", name)
+    query = queries()["Which boxes has a file passed, with which outcome?"].replace("file001.ndjson", name)
 
     (line,) = run_query(query, in_production.lines)
 

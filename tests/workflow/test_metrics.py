@@ -6,7 +6,7 @@ from dev.faults.lab import Lab
 from dev.simulator.acts import LIMIT_30_MB, deliver
 from dev.simulator.telemetry import Metric, captured
 from dev.simulator.world import ENVIRONMENT, World, message_of_removal
-from tests.readme import names, table
+from tests.documents.markdown import OPERATIONS, names, table
 from tests.template.monitoring import Look, alarms, looks
 from tests.template.sam import functions, resources
 from tests.workflow.scenarios import (
@@ -135,7 +135,7 @@ def test_missing_data_is_no_alarm_unless_every_sweep_brings_some(
     assert alarms()[name]["TreatMissingData"] == expected
 
 
-def test_the_readme_explains_every_metric_and_no_other(written: set[Metric]) -> None:
-    explained = [name for row in table("Metric") for name in names(row[0])]
+def test_the_documents_explain_every_metric_and_no_other(written: set[Metric]) -> None:
+    explained = [name for row in table(OPERATIONS, "Metric") for name in names(row[0])]
 
     assert sorted(explained) == sorted(name for _, name, _ in written)
