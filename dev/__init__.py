@@ -1,1 +1,1 @@
-"""What developers of this project run: the embedded run, the simulator, the trace, the faults, the benchmark."""
+"""Tools for developers of this project: embedded run, simulator, trace, fault sweep, benchmark."""

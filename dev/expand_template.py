@@ -1,4 +1,4 @@
-"""Prints template.yaml as AWS SAM's own translator expands it, offline: what CloudFormation gets to see, as JSON.
+"""Prints template.yaml as AWS SAM's own translator expands it, offline, as JSON: the template that CloudFormation gets.
 
 python -m dev.expand_template
 """

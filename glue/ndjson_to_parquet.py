@@ -1,15 +1,15 @@
-"""The default Glue job: what the files of a manifest hold becomes Parquet. Glue 5.0: Spark 3.5, Python 3.11.
+"""The default Glue job: converts the files of a manifest to Parquet. Glue 5.0: Spark 3.5, Python 3.11.
 
 Reads     the objects that the manifest at --MANIFEST_PATH names
 Writes    <--OUTPUT_PATH>/parquet/date=<date>/manifest=<name>/    a row for every line that is a JSON object
-          <--OUTPUT_PATH>/malformed/date=<date>/manifest=<name>/  file, line_number, text, reason of the others, NDJSON
-Replaces  both folders as a whole, and nothing beside them: a run repeated gives the same output.
+          <--OUTPUT_PATH>/malformed/date=<date>/manifest=<name>/  other lines (NDJSON): file, line_number, text, reason
+Replaces  both folders as a whole, and nothing else: a repeated run gives the same output.
 
-Objects are read by GetObject, not by Spark's readers. A key of S3 is no path of Hadoop, which takes `*?[]{}\\` for
-patterns, folds `a//b` into `a/b`, and skips names that begin with `_` or `.` without a word.
+Objects are read by GetObject, not by Spark's readers: Hadoop's paths are not S3 keys. Hadoop takes `*?[]{}\\` for
+patterns, folds `a//b` into `a/b`, and silently skips names that begin with `_` or `.`.
 
-Columns come from the whole batch. A field that is of several types becomes the narrowest type that holds all its
-values exactly, and text, as JSON, where there is none. Spark's own inference is not used: it loses empty names, empty
+Columns come from the whole batch. A field of several types gets the narrowest type that holds all its values exactly;
+if there is no such type, the column is text, as JSON. Spark's own inference is not used: it loses empty names, empty
 objects and large numbers, makes two columns of a field that a line names twice, and has no limit for objects whose
 names are data.
 """
@@ -35,24 +35,24 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("ndjson_to_parquet")
 
-# The record of a manifest names its run within seconds after the start, unless the answer to the start was lost.
+# The record of a manifest names its run within seconds after the start, unless the response of the start was lost.
 POLL_SECONDS = 5
 POLLS = 12
 
 CHUNK_BYTES = 1024**2
-# Of input: tasks small enough to be shared out evenly, files large enough to be read with few requests.
+# Input bytes per task: small tasks are distributed evenly. Bytes per output file: large files need few read requests.
 BYTES_PER_TASK = 16 * 1024**2
 BYTES_PER_OUTPUT_FILE = 128 * 1024**2
 
-# An object with more names than this is a map whose names are data, and no columns.
+# An object with more names than this is a map: its names are data, not columns.
 MAX_NAMES = 1000
 # Objects and lists within each other; Spark's own depth of recursion is not far beyond.
 MAX_LEVELS = 30
-# Columns of the output that are not of the data: the source of a row, and what readers make of the folders' names.
+# Columns that do not come from the data: the source file of a row, and the partition columns of the folder names.
 SOURCE = "source_file"
 RESERVED = (SOURCE, "date", "manifest")
 
-# file, line_number, text, reason. A line with a reason is malformed. A file that is gone has neither number nor text.
+# file, line_number, text, reason. A line with a reason is malformed. A deleted file has no line number and no text.
 Line: TypeAlias = tuple[str, int | None, str | None, str | None]
 LINE_SCHEMA = "file string, line_number long, text string, reason string"
 
@@ -60,7 +60,7 @@ LINE_SCHEMA = "file string, line_number long, text string, reason string"
 Shape: TypeAlias = "str | list[Shape] | dict[str, Shape]"
 NULL: Shape = "null"
 SCALARS = {type(None): NULL, bool: "boolean", float: "double"}
-# What they hold at most. An `int` fits into a double as well (RFC 8259, 6).
+# The largest values of the types. An `int` fits into a double as well (RFC 8259, 6).
 WHOLE_NUMBERS = {"int": 2**53, "long": 2**63 - 1, "decimal(38,0)": 10**38 - 1}
 WIDER = {
     frozenset({"int", "long"}): "long",
@@ -180,9 +180,9 @@ def split_uri(uri: str) -> tuple[str, str]:
 
 
 def convert(spark: "SparkSession", uris: Sequence[str], size_bytes: int, output: str, folder: str) -> None:
-    """Write both folders anew. `size_bytes` is about what the files hold together.
+    """Writes both folders. `size_bytes`: the files' total size, about.
 
-    The malformed lines come first: the marker _SUCCESS beside the Parquet files says that all is there.
+    The malformed lines come first: the marker _SUCCESS beside the Parquet files says that the output is complete.
     """
     from pyspark import StorageLevel
     from pyspark.sql.functions import col
@@ -228,9 +228,9 @@ def parse_rows(lines: "DataFrame", shape: Shape) -> tuple["DataFrame", "DataFram
 
 
 def column_names(names: Iterable[str]) -> dict[str, str]:
-    """Columns by name: with `_` behind it where it is reserved or differs from another in case only.
+    """The column of each name. A name that is reserved, or differs from another only in case, gets `_` appended.
 
-    Athena, Hive and Spark as it comes ignore the case of names.
+    Athena, Hive and, by default, Spark ignore the case of names.
     """
     taken = {name.lower() for name in RESERVED}
     columns = {}
@@ -244,10 +244,10 @@ def column_names(names: Iterable[str]) -> dict[str, str]:
 
 
 def read_lines(uris: Iterable[str]) -> Iterator[Line]:
-    """Every line of every file that is not blank.
+    """Every line of every file, except blank lines.
 
-    A file that is gone is reported as one line. No repetition would bring it back, and its neighbours must not wait
-    for it. Any other failure of S3 (access, an archived object) fails the run: mended, a repetition reads the file.
+    A deleted file is reported as one line: a retry would not find it either. Any other error of S3 (access, an archived
+    object) fails the run: after the cause is fixed, a retry reads the file.
     """
     s3 = boto3.client("s3")
     for uri in uris:
@@ -263,7 +263,7 @@ def read_lines(uris: Iterable[str]) -> Iterator[Line]:
 
 
 def split_lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """NDJSON knows one separator: \\n. The \\r before it is white space of JSON."""
+    """The lines of NDJSON, separated by \\n. A \\r before it is white space in JSON."""
     rest = b""
     for chunk in chunks:
         *lines, rest = (rest + chunk).split(b"\n")
@@ -272,9 +272,9 @@ def split_lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def check(raw: bytes) -> tuple[str, str | None]:
-    """A line as text, and why it is malformed: anything but one JSON object (RFC 8259), or one that would lose data."""
+    """A line as text, and why it is malformed: it is not one JSON object (RFC 8259), or would lose data."""
     try:
-        # A byte order mark begins many files from Windows.
+        # Many files from Windows begin with a byte order mark.
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         return raw.decode(errors="backslashreplace"), f"not UTF-8: {error}"
@@ -286,10 +286,11 @@ def check(raw: bytes) -> tuple[str, str | None]:
 
 
 def loads(text: str) -> Any:
-    """json.loads, less what it takes beyond JSON and what no reader could keep. Raises ValueError, RecursionError."""
+    """json.loads, but strict: refuses non-JSON numbers, and values that readers would lose. Raises ValueError,
+    RecursionError."""
     value = json.loads(text, object_pairs_hook=names_once, parse_float=finite, parse_constant=no_number)
     if "\\ud" in text.lower():
-        # Half of a surrogate pair is no character: it would be stored as `?`.
+        # Half of a surrogate pair is not a character: it would be stored as `?`.
         json.dumps(value, ensure_ascii=False).encode()
     return value
 

@@ -1,1 +1,1 @@
-"""Commands for operators: what became of a file, and what to do about it. Thin over boto3."""
+"""Commands for operators: they show the state of files and manifests, and repair it. A thin layer over boto3."""

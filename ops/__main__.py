@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-# The commands ask the table in the functions' own words.
+# The commands use the functions' package manifest_builder.
 sys.path.insert(0, str(Path(__file__).parents[1] / "functions"))
 
 from ops.cli import main

@@ -1,10 +1,10 @@
-"""Files that the table does not know go through the queue: older than the stack, or their event was lost.
+"""Sends an S3 event for every file that the table does not know: it is older than the stack, or its event was lost.
 
-Lists the input bucket and sends an S3 event for the latest version of each such file. Doing it again sends what is
-still unknown; an event that comes twice changes nothing. After Ctrl-C it says where to go on.
+Lists the input bucket and sends an event for the latest version of each unknown file. The command is idempotent: an
+event that comes twice changes nothing. After Ctrl-C it prints the command that continues.
 
-With RetentionDays, a file older than that may have been forgotten after it was in a manifest: it is counted, and sent
-with --forgotten alone.
+With RetentionDays, the row of an older file may have expired after the file was in a manifest. Such a file is counted,
+and sent only with --forgotten.
 """
 
 import argparse
@@ -41,7 +41,7 @@ EXAMPLES = (
 NOTHING_LISTED = 1
 
 Rows = Mapping[tuple[str, str], FileRow]
-"""By date and path."""
+"""Rows by date and path."""
 
 
 @dataclass(slots=True)
@@ -49,12 +49,12 @@ class Tally:
     listed: int = 0
     known: int = 0
     unknown: int = 0
-    """Sent, or to be sent."""
+    """Files that were sent, or would be sent."""
     unknown_bytes: int = 0
     forgotten: int = 0
-    """Unknown too, but so old that the table may have forgotten them: not sent."""
+    """Unknown files that are not sent, because their rows may have expired."""
     last_key: str | None = None
-    """Everything up to here is known or sent."""
+    """All files up to this key are known or sent."""
 
     def __str__(self) -> str:
         return f"{self.listed:,} listed, {self.known:,} known, {self.unknown:,} unknown"
@@ -69,8 +69,8 @@ class Listed:
 
     @property
     def dates(self) -> list[str]:
-        """Where the table may have it. A key without a date belongs to the day of its event, which for an upload in
-        parts that went past midnight is the day after the one that S3 says."""
+        """The dates whose partition may hold the file's row. A key without a date belongs to the day of its event. For
+        a multipart upload that ended after midnight, this is the day after the one that S3 lists."""
         date_prefix = date_in_key(self.file.key)
         return [date_prefix] if date_prefix else [f"{self.at:%Y-%m-%d}", f"{self.at + timedelta(days=1):%Y-%m-%d}"]
 
@@ -117,15 +117,15 @@ def run(stack: Stack, options: argparse.Namespace, screen: Screen) -> int:
 
 
 def progress_bar() -> Progress:
-    # The standard output may be a script's. How much there is to list nobody knows before the end.
+    # The standard output may belong to a script. The number of keys is not known before the end of the listing.
     columns = (BarColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     console = Console(stderr=True)
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
 def pages(bucket: str, prefix: str, start_after: str) -> "Iterator[ListObjectVersionsOutputTypeDef]":
-    """A thousand versions each. The list of objects is as dear and does not name versions; without its version a file
-    that is announced twice would count as two."""
+    """Pages of a thousand versions. A list of objects costs the same but has no version ids, and without its version id
+    a file whose event comes twice would count as two files."""
     paginator = boto3.client("s3").get_paginator("list_object_versions")
     # The stubs do not know the marker, which the paginator takes like any argument of the call.
     beginning: dict[str, Any] = {"KeyMarker": start_after} if start_after else {}
@@ -140,7 +140,7 @@ def take(
     dry_run: bool,
     with_forgotten: bool,
 ) -> None:
-    """Send what the table does not know of a page of the list."""
+    """Sends the unknown files of one page of the listing."""
     latest = [
         listed
         for version in page.get("Versions", [])
@@ -161,8 +161,8 @@ def take(
 
 
 def is_known(listed: Listed, rows: Rows) -> bool:
-    """Whether the table has this very version. One that it holds for deleted is there again: the list says so. One that
-    is released waits for an event, which may never have been sent.
+    """Whether the table has this version. A listed file whose row is `deleted` was uploaded again. A released file
+    waits for its event, which may never have been sent.
     """
     of_file = [rows.get((date_prefix, listed.file.file_path)) for date_prefix in listed.dates]
     return any(
@@ -172,7 +172,8 @@ def is_known(listed: Listed, rows: Rows) -> bool:
 
 
 def may_be_forgotten(listed: Listed) -> bool:
-    """A row lives RetentionDays from the end of its work, which is never before the file was written."""
+    """Whether the row may have expired: a row is kept for RetentionDays after the file is finished, so at least that
+    long after the file was written."""
     days = settings().retention_days
     return days > 0 and listed.at < clock.now() - timedelta(days=days)
 
@@ -191,7 +192,7 @@ def record(listed: Listed, region: str) -> dict[str, Any]:
 
 
 def _listed(bucket: str, version: Any) -> Listed | None:
-    """None for an empty object that stands for a folder."""
+    """The file of a listed version; None for an empty object that stands for a folder."""
     if version["Size"] == 0 and version["Key"].endswith("/"):
         return None
     file = FileVersion(

@@ -1,6 +1,7 @@
-"""Flags, exit codes, and what is said where AWS does not answer.
+"""Flags, exit codes, and the error messages for failing AWS calls.
 
-Exit codes: 0 done or found, 1 the answer is no, 2 no answer (the user's mistake, or AWS refused), 130 Ctrl-C.
+Exit codes: 0 done or found, 1 the answer is no, 2 no answer (a mistake in the call, or AWS refused), 130 Ctrl-C, 143
+SIGTERM or SIGHUP.
 """
 
 import argparse
@@ -24,8 +25,9 @@ from manifest_builder.errors import SettingsError
 from ops import backfill, flush, redrive, release, replay, status, unlock, where
 from ops.screen import Screen
 from ops.stack import DEFAULT_STACK, STACK_VARIABLE, default_name, find_stack
+from toolkit.ending import Terminated, end_when_told
 from toolkit.errors import UsageError
-from toolkit.exit_codes import INTERRUPTED, MISTAKE
+from toolkit.exit_codes import INTERRUPTED, MISTAKE, TERMINATED
 from toolkit.parser import Parser
 from toolkit.texts import printable
 
@@ -53,13 +55,16 @@ SIGN_IN = "sign in (aws sso login), or set AWS_PROFILE and AWS_REGION"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command's exit code, or that of what has ended it, which is said in one line."""
+    """The command's exit code. An error, or a signal, that ended the command is reported in one line."""
     try:
+        end_when_told()
         return command(sys.argv[1:] if arguments is None else arguments)
     except UsageError as error:
         return _ended(f"error: {printable(str(error))}", MISTAKE)
     except KeyboardInterrupt as error:
         return _ended(f"\n{printable(str(error)) or 'stopped'}", INTERRUPTED)
+    except Terminated:
+        return TERMINATED
     except BrokenPipeError:
         return BROKEN_PIPE
     finally:
@@ -103,7 +108,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = Parser(
         prog="python -m ops",
         description="Commands for operators.",
-        epilog="exit codes: 0 done or found, 1 the answer is no, 2 no answer (a mistake, or AWS refused), 130 Ctrl-C",
+        epilog="exit codes: 0 done or found, 1 the answer is no, 2 no answer (a mistake, or AWS refused), 130 Ctrl-C, "
+        "143 SIGTERM or SIGHUP",
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, module in COMMANDS.items():
@@ -123,7 +129,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def explain(error: ClientError) -> str:
-    """What AWS refused, in one line."""
+    """The error of an AWS call in one line, with the remedy for missing credentials."""
     code, message = error.response["Error"]["Code"], error.response["Error"].get("Message", "")
     said = f"{error.operation_name}: {code}: {_in_one_line(message)}".rstrip(": ")
     return f"{said}: {SIGN_IN}" if code in WHOSE_CREDENTIALS else said
@@ -142,14 +148,14 @@ def _is_text(argument: str) -> bool:
 
 
 def _ended(message: str, code: int) -> int:
-    # Where not even this can be written, the exit code says it.
+    # If this cannot be written either, the exit code remains.
     with suppress(OSError):
         print(message, file=sys.stderr, flush=True)
     return code
 
 
 def _write_the_rest() -> None:
-    """What is still in the buffer, or Python would fail on it once more at its end."""
+    """Flushes the output. Otherwise Python would fail on a broken pipe again when it exits."""
     for stream in (sys.stdout, sys.stderr):
         if stream is None:
             continue

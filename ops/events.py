@@ -1,4 +1,4 @@
-"""S3 events that S3 did not send, or not any more."""
+"""Sends S3 events to the input queue in place of S3."""
 
 import json
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
     from mypy_boto3_sqs.type_defs import SendMessageBatchRequestEntryTypeDef
 
-# An execution takes ten messages at once: with these limits they fit its payload and its 120 s.
+# With these limits, ten messages fit the payload and the 120 s of one execution.
 RECORDS_PER_MESSAGE = 10
 MESSAGE_BYTES = 16 * 1024
 MESSAGES_PER_CALL = 10
@@ -27,7 +27,7 @@ def sqs() -> "SQSClient":
 
 
 def send(queue_url: str, records: list[dict[str, Any]]) -> None:
-    """Put notifications with these records into the queue. Raises UsageError where the queue refuses one."""
+    """Sends notifications with these records to the queue. Raises UsageError if SQS refuses a message."""
     bodies = message_bodies(records)
     while chunk := list(islice(bodies, MESSAGES_PER_CALL)):
         entries: list[SendMessageBatchRequestEntryTypeDef] = [
@@ -39,7 +39,7 @@ def send(queue_url: str, records: list[dict[str, Any]]) -> None:
 
 
 def message_bodies(records: list[dict[str, Any]]) -> Iterator[str]:
-    """The records in as few messages as the limits let."""
+    """The records in as few messages as the limits allow."""
     together: list[dict[str, Any]] = []
     size = 0
     for record in records:

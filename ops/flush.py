@@ -1,6 +1,6 @@
-"""The pending files of a date go into manifests now, instead of when the oldest has reached the flush age.
+"""Puts the pending files of a date into manifests now, before the oldest reaches the flush age.
 
-Not while another run holds the date's lock: the execution would find it, and leave.
+Refused while another run holds the date's lock: the execution would find the lock held, and end.
 """
 
 import argparse

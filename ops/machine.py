@@ -9,9 +9,9 @@ from ops.stack import Stack
 
 
 def start(stack: Stack, date_prefix: str, *, flush_before: str | None) -> str:
-    """What FindStalledDates would say of this date alone. Returns the execution's ARN; it runs on by itself.
+    """Starts an execution with the output that FindStalledDates has for one date. Returns the execution's ARN.
 
-    `flush_before` None: what is open is started, and what is full is cut, as after any file.
+    The execution is asynchronous. With `flush_before` None it starts open manifests and cuts full batches only.
     """
     execution_input: dict[str, Any] = {
         "sweep": False,

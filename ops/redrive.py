@@ -1,4 +1,4 @@
-"""Messages of the dead-letter queue go back to the input queue, once what they failed for is mended."""
+"""Moves the messages of the dead-letter queue back to the input queue, after the cause of their failure is fixed."""
 
 import argparse
 
@@ -10,7 +10,7 @@ from ops.stack import Stack
 from toolkit.texts import plural
 
 EXAMPLES = ("redrive", "redrive --yes")
-# What services that lack the call answer.
+# Errors of services without StartMessageMoveTask.
 UNKNOWN_CALL = {"InvalidAction", "UnknownOperationException", "501"}
 VISIBILITY_SECONDS = 60
 
@@ -37,7 +37,7 @@ def run(stack: Stack, options: argparse.Namespace, screen: Screen) -> int:
 
 def move(stack: Stack, source_arn: str) -> None:
     try:
-        # A destination, because SQS knows no source of what EventBridge put here.
+        # With a destination, because SQS knows no source queue of messages that EventBridge sent here.
         sqs().start_message_move_task(SourceArn=source_arn, DestinationArn=queue_arn(stack.input_queue_url))
     except ClientError as error:
         if error.response["Error"]["Code"] not in UNKNOWN_CALL:
@@ -50,7 +50,7 @@ def queue_arn(url: str) -> str:
 
 
 def move_one_by_one(stack: Stack) -> None:
-    """Sent first, deleted then: what ends in between leaves a message twice, which changes nothing."""
+    """Sends each message before it is deleted. A message that exists twice, after an interruption, is harmless."""
     source = stack.dead_letter_queue_url
     while (
         messages := sqs()

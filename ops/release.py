@@ -1,8 +1,7 @@
-"""A quarantined file goes in again, once the settings that refused it are mended.
+"""Processes a quarantined file again, after the settings that refused it are changed.
 
-It is checked against the settings that the functions have now: a file that they still refuse would come straight back,
-so there is no flag to force it. Its row stays quarantined until its new event has been taken, so that nothing is lost
-where something ends in between: say it again.
+The file is checked against the present settings of the functions. There is no flag to force it: a file that they refuse
+would be quarantined again. The row stays quarantined until the new event is processed, so the command can be repeated.
 """
 
 import argparse
@@ -51,7 +50,7 @@ def run(stack: Stack, options: argparse.Namespace, screen: Screen) -> int:
 
 
 def _look(rows: list[FileRow], file: FileVersion) -> tuple[str, None] | tuple[None, FileVersion]:
-    """Why the file cannot be released, or else the version of it that can."""
+    """Why the file cannot be released, or the version to release."""
     quarantined = _quarantined(rows)
     if not quarantined:
         statuses = " or ".join(sorted({row.status for row in rows}))
@@ -80,7 +79,7 @@ def _event(file: FileVersion, date_prefix: str, region: str) -> dict[str, Any]:
         file.key,
         size_bytes=file.size_bytes,
         etag=file.etag,
-        # A key without a date belongs to the day of its event: to the one that it was refused on.
+        # A key without a date belongs to the day of its event: here the day on which it was refused.
         at=datetime.fromisoformat(date_prefix).replace(tzinfo=UTC),
         version_id=file.version_id,
         region=region,
@@ -88,7 +87,7 @@ def _event(file: FileVersion, date_prefix: str, region: str) -> dict[str, Any]:
 
 
 def _reason_to_refuse(key: str, size_bytes: int) -> str | None:
-    # Importing a function reads its settings, which are those of the stack.
+    # Importing a function reads its settings, so the import comes after find_stack has set them.
     from validate_file import reason_to_refuse
 
     return reason_to_refuse(key, size_bytes)

@@ -1,7 +1,7 @@
-"""The job reads a manifest once more, as a new attempt: for one whose run failed, once the cause is mended.
+"""Starts the job again for a manifest, as a new attempt: for a failed run, after its cause is fixed.
 
-The record is opened again and an execution started for its date, which starts the job. Where something ends in
-between, say it again, or wait for the next sweep.
+The command reopens the record and starts an execution for its date, which starts the job. If it is interrupted, repeat
+it, or wait for the next sweep.
 """
 
 import argparse
@@ -28,7 +28,7 @@ WHY_NOT = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("manifest", metavar="MANIFEST", help="its S3 URI, or its key in the manifest bucket")
-    parser.add_argument("--force", action="store_true", help="even if its run is under way or has succeeded")
+    parser.add_argument("--force", action="store_true", help="also if its run is under way or has succeeded")
     parser.add_argument("--yes", action="store_true", help="do not ask")
 
 
@@ -40,7 +40,7 @@ def run(stack: Stack, options: argparse.Namespace, screen: Screen) -> int:
     status, attempt = record.status, record.attempt
     if status in WHY_NOT and not options.force:
         return _refuse(stack, screen, uri, f"it is {status}: {WHY_NOT[status]}; --force does it all the same")
-    # One that is open already has been opened by a replay that was cut short, or its first start is still to come.
+    # An open manifest was reopened by an interrupted replay, or was never started.
     next_attempt = attempt if status == "open" else attempt + 1
     if not screen.confirm(f"Starts the job for {uri} ({status}) as attempt {next_attempt}"):
         return REFUSED

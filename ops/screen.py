@@ -1,4 +1,4 @@
-"""What a command says: tables and lines for a person, or one JSON document for a script."""
+"""The output of a command: tables and lines for a person, or one JSON document for a script."""
 
 import argparse
 import json
@@ -27,7 +27,7 @@ def _console() -> Console:
 
 @dataclass(frozen=True, slots=True)
 class Screen:
-    """With `as_json` nothing but the document is written to the standard output."""
+    """With `as_json`, only the document is written to the standard output."""
 
     as_json: bool
     yes: bool
@@ -38,26 +38,26 @@ class Screen:
         return cls(options.json, getattr(options, "yes", False))
 
     def say(self, text: Any) -> None:
-        """For a person only."""
+        """Prints a text or a table for a person; nothing with `--json`."""
         if not self.as_json:
             with written():
                 self.console.print(printable(text) if isinstance(text, str) else text, soft_wrap=isinstance(text, str))
 
     def answer(self, document: dict[str, Any]) -> None:
-        """For a script only."""
+        """Prints the document with `--json`; nothing otherwise."""
         if self.as_json:
             with written():
                 print(json.dumps(document, indent=1, ensure_ascii=False), flush=True)
 
     def warn(self, text: str) -> None:
-        """For a person, where the standard output is a script's."""
+        """Prints a text for a person on the standard error, since a script may read the standard output."""
         with written():
             print(printable(text), file=sys.stderr)
 
     def confirm(self, plan: str) -> bool:
-        """Say what is about to be done, and ask unless `--yes` was given. Raises UsageError where nobody can answer."""
+        """Says what the command will do, and asks unless `--yes` was given. Raises UsageError without a terminal."""
         if not self.yes and (sys.stdin is None or not sys.stdin.isatty()):
-            raise UsageError(f"{plan}: nobody is there to confirm it; add --yes")
+            raise UsageError(f"{plan}: there is no terminal to confirm it; add --yes")
         self.warn(f"{plan}.")
         if self.yes:
             return True
@@ -78,7 +78,7 @@ class Screen:
 
 @contextmanager
 def written() -> Iterator[None]:
-    """What cannot be written is the user's to mend; but a reader who has gone knows it himself."""
+    """Turns a failed write into a UsageError. A broken pipe stays one: its reader has ended on purpose."""
     try:
         yield
     except BrokenPipeError:

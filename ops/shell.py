@@ -1,4 +1,4 @@
-"""Commands as they are said to the user, who pastes them into a shell."""
+"""Commands as text that a user can paste into a shell."""
 
 import shlex
 
@@ -12,19 +12,19 @@ def command(stack: Stack, *words: str) -> str:
 
 
 def spelled(stack: Stack, key: str) -> str:
-    """A key of the input bucket as an argument: one that looks like a flag, or a URI, has to be a URI."""
+    """A key of the input bucket as an argument. A key that looks like a flag or a URI is given as a URI."""
     return f"s3://{stack.input_bucket}/{key}" if key.startswith(("-", "s3://")) else key
 
 
 def quoted(word: str) -> str:
     if word.isprintable():
         return shlex.quote(word)
-    # Nothing that a terminal would obey: bash, zsh and ksh read these escapes.
+    # No control characters: bash, zsh and ksh read these escapes.
     return "$'" + "".join(map(_escaped, word)) + "'"
 
 
 def _escaped(character: str) -> str:
     if character in "\\'":
         return f"\\{character}"
-    # Octal: its three digits cannot take in the digit that follows.
+    # Octal: an escape of three digits does not include a digit that follows.
     return character if character.isprintable() else "".join(f"\\{byte:03o}" for byte in character.encode())

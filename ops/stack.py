@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 DEFAULT_STACK = "manifest-builder-dev"
 STACK_VARIABLE = "MANIFEST_BUILDER_STACK"
-# The function whose settings decide what becomes of a file; all functions share them.
+# All functions have the same settings; this one is asked for them.
 SETTINGS_OF = "ValidateFileFunction"
 
 
@@ -29,12 +29,12 @@ class Stack:
 
 
 def default_name() -> str:
-    """The stack where none is named."""
+    """The name of the stack if none is given."""
     return os.environ.get(STACK_VARIABLE) or DEFAULT_STACK
 
 
 def find_stack(name: str) -> Stack:
-    """The stack by its outputs; its functions' settings become this process's own. Raises UsageError."""
+    """The stack by its outputs. The settings of its functions are set in this process. Raises UsageError."""
     cloudformation = boto3.client("cloudformation")
     region = cloudformation.meta.region_name
     outputs = _outputs(cloudformation, name, region)
@@ -49,7 +49,7 @@ def find_stack(name: str) -> Stack:
         )
     except KeyError as missing:
         raise UsageError(
-            f"the stack {name} has no output {missing}, so it is no manifest builder: name another by --stack"
+            f"the stack {name} has no output {missing}, so it is not a manifest builder: name another stack by --stack"
         ) from None
     os.environ.update(_environment(cloudformation, name))
     return stack

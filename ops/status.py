@@ -1,6 +1,6 @@
-"""What is unfinished: pending files, manifests by status, who holds the lock, which manifests failed.
+"""Shows unfinished work: pending files, manifests by status, the lock's holder, failed manifests.
 
-Without a date: every date with unfinished work, and every date with a failed manifest. Changes nothing.
+Without a date it shows every date with unfinished work or a failed manifest. Changes nothing.
 """
 
 import argparse
@@ -72,12 +72,12 @@ def run(stack: Stack, options: argparse.Namespace, screen: Screen) -> int:
             screen.say(f"[red]failed[/]  {escape(failed.manifest)}")
             screen.say(f"        run {failed.run_id}, attempt {failed.attempt}: {escape(failed.error or 'no message')}")
             replay = shell.command(stack, "replay", failed.manifest)
-            screen.say(f"        once the cause is mended: {escape(replay)}")
+            screen.say(f"        after the cause is fixed: {escape(replay)}")
     return 0
 
 
 def unfinished_dates() -> list[str]:
-    """Dates that the sparse index names, and those with a failed manifest, which it does not."""
+    """Dates in the pending index, and dates with a failed manifest, which the index does not hold."""
     with ThreadPoolExecutor(QUERIES_AT_ONCE) as pool:
         dates = list(manifest_dates())
         of_failed = {date for date, has in zip(dates, pool.map(has_failed, dates), strict=True) if has}
@@ -90,7 +90,7 @@ def dates_with_work() -> set[str]:
 
 
 def manifest_dates() -> Iterator[str]:
-    """Dates that manifests were ever written for: far fewer than a scan of the table would read."""
+    """Dates with manifest objects, from the folders of the bucket: far cheaper than a scan of the table."""
     pages = aws.s3().get_paginator("list_objects_v2")
     for page in pages.paginate(Bucket=settings().manifest_bucket, Prefix="manifests/", Delimiter="/"):
         for folder in page.get("CommonPrefixes", []):
@@ -136,7 +136,7 @@ def _failed(record: ManifestRecord) -> FailedManifest:
 
 
 def _show(dates: list[DateStatus], screen: Screen) -> None:
-    """A table; where the screen is too narrow for one, a block of lines for each date."""
+    """Prints a table; on a screen that is too narrow, a block of lines for each date."""
     rows = [_row(status) for status in dates]
     table = _table(rows)
     unlimited = screen.console.options.update(width=1000)

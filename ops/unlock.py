@@ -1,4 +1,4 @@
-"""Never needed: a date's lock is a lease, which ends by itself. Shows who holds it, and changes nothing."""
+"""Shows who holds a lock and when it expires. Locks expire on their own, so nothing has to be unlocked."""
 
 import argparse
 from dataclasses import asdict

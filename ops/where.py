@@ -1,6 +1,6 @@
-"""Where is my file? Its row in the table, the manifest that names it, and the run of the job that reads that.
+"""Shows where a file is: its row in the table, the manifest that names it, and the manifest's job run.
 
-Exit code 1 where the table does not know the file. Changes nothing.
+Exit code 1 if the table does not know the file. Changes nothing.
 """
 
 import argparse
@@ -70,7 +70,7 @@ def run(stack: Stack, options: argparse.Namespace, screen: Screen) -> int:
 
 
 def find_rows(file: FileVersion, date_prefix: str | None, screen: Screen) -> list[FileRow]:
-    """One at most where the date is known; a key without a date may have been uploaded on several days."""
+    """The file's rows: at most one if the date is known. A key without a date may have a row for each day of upload."""
     own_date = date_in_key(file.key)
     if own_date and date_prefix and date_prefix != own_date:
         raise UsageError(f"the date of {file.key} is its key's own, {own_date}: leave --date out")
@@ -83,7 +83,7 @@ def find_rows(file: FileVersion, date_prefix: str | None, screen: Screen) -> lis
 
 
 def current_version(file: FileVersion) -> Listed | None:
-    """What is in the bucket under this key; None where nothing is."""
+    """The current object of this key in the bucket; None if there is none."""
     try:
         found = aws.s3().head_object(Bucket=file.bucket, Key=file.key)
     except ClientError as error:
@@ -101,8 +101,8 @@ def current_version(file: FileVersion) -> Listed | None:
 
 
 def is_of_a_row(current: Listed, rows: list[FileRow], named_date: str | None) -> bool:
-    """Whether the table knows the version that is in the bucket. By a date that was named one day's row is read, but a
-    key without a date may be known on another day."""
+    """Whether the table knows the version that is in the bucket. With --date, only that day's row was read, and a key
+    without a date may have its row on another day."""
     if any(versions.is_version_of(current.file, row) for row in rows):
         return True
     if named_date is None:
@@ -118,7 +118,7 @@ def find_record(manifest_path: str) -> ManifestRecord | None:
 
 
 def run_state(run_id: str) -> dict[str, Any]:
-    """What Glue says about a run of the job."""
+    """The state of a job run as Glue reports it."""
     try:
         found = boto3.client("glue").get_job_run(JobName=settings().glue_job_name, RunId=run_id)["JobRun"]
     except ClientError as error:
@@ -158,7 +158,7 @@ def _manifest(record: ManifestRecord) -> dict[str, Any]:
 
 
 def _hint(rows: list[FileRow], current: Listed | None, *, is_newer: bool) -> str | None:
-    """What the bucket says beyond the table."""
+    """A hint if bucket and table differ."""
     if not rows:
         if current is None:
             return "nor is there such an object in the bucket"
@@ -191,4 +191,4 @@ def _show(stack: Stack, file: FileVersion, answer: dict[str, Any], screen: Scree
     if answer["status"] == "quarantined":
         day = [] if date_in_key(file.key) else ["--date", answer["date"]]
         release = shell.command(stack, "release", shell.spelled(stack, file.key), *day)
-        screen.say(escape(f"once the settings accept it: {release}"))
+        screen.say(escape(f"after the settings accept it: {release}"))

@@ -1,1 +1,1 @@
-"""What the commands of operators and of developers share. It knows nothing of this repository."""
+"""Parts shared by the commands of operators (`ops`) and of developers (`dev`). Imports nothing of the repository."""

@@ -2,6 +2,6 @@
 
 FAILED = 1
 MISTAKE = 2
-"""A mistake of the user's, told in one line."""
+"""The user made a mistake; one line names it."""
 INTERRUPTED = 130
 TERMINATED = 143

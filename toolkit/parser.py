@@ -8,7 +8,7 @@ from toolkit.errors import UsageError
 
 
 class Parser(argparse.ArgumentParser):
-    """Raises UsageError where argparse would end the process."""
+    """Raises UsageError, where argparse would exit."""
 
     @property
     def remedy(self) -> str:

@@ -13,7 +13,7 @@ QUIET_SECONDS = 20
 
 
 class Steps:
-    """One line per step, with what came of it and how long it took."""
+    """Prints one line per step: its result and its duration."""
 
     def __init__(self, console: Console) -> None:
         self.console = console

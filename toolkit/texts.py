@@ -4,7 +4,7 @@ from pathlib import Path
 
 
 def printable(text: str) -> str:
-    """The text with what is no letter, sign or space as an escape: a key may hold what a terminal obeys."""
+    """The text with every unprintable character escaped: a key may hold control sequences of a terminal."""
     if text.isprintable():
         return text
     return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)

@@ -1,4 +1,4 @@
-"""Shared by the commands that start the emulator: flags, exit codes, the start, and staying up."""
+"""Parts shared by the commands that start the emulator: flags, exit codes, the start, and staying up."""
 
 import sys
 import time
@@ -31,7 +31,7 @@ class CommandParser(Parser):
 
 
 def exit_code(command: Callable[[], int]) -> int:
-    """The command's own, or that of what has ended it, which is said in one line."""
+    """The command's exit code. An error, or a signal, that ended the command is reported in one line."""
     try:
         return command()
     except UsageError as error:
@@ -59,7 +59,7 @@ def start_and_deploy(steps: Steps, stack: ExitStack, emulator: Emulator, paramet
 
 
 def stay_up(console: Console, emulator: Emulator, commands: list[str]) -> None:
-    """Until Ctrl-C, which is how this ends, so it does not change the exit code."""
+    """Waits until Ctrl-C. Ctrl-C is the normal end here, so the exit code is 0."""
     try:
         print_exports(console, emulator, commands)
         while True:

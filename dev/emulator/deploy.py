@@ -27,15 +27,15 @@ DEFINITION_URI = (
 )
 # MiniStack has the SDK integration only; its arguments and its answer are the same.
 GLUE = ("${AWS::Partition}:states:::glue:startJobRun", "${AWS::Partition}:states:::aws-sdk:glue:startJobRun")
-# MiniStack speaks plain HTTP. Where it enforces policies, those that refuse plain HTTP must not refuse everything.
+# MiniStack speaks plain HTTP. When it enforces policies, statements that refuse plain HTTP would refuse every call.
 PLAIN_HTTP = ('{aws:SecureTransport: "false"}', '{aws:SecureTransport: "never"}')
-# On AWS the action covers its batch form, which has none of its own; MiniStack asks for one.
+# On AWS the action covers the batch call, which has no action of its own; MiniStack checks one.
 BATCH_ACTION = ("sqs:ChangeMessageVisibility]", "sqs:ChangeMessageVisibility*]")
 
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """What the stack's outputs say, and where the job leaves its results."""
+    """The outputs of the stack, and the folder of the job's results."""
 
     stack_name: str
     resources: int
@@ -112,7 +112,7 @@ def create_job(emulator: Emulator) -> None:
     emulator.glue.create_job(
         Name=JOB_NAME,
         Role="arn:aws:iam::000000000000:role/count-rows",
-        # A path of this machine: from s3:// MiniStack would write the script anew under a run that is reading it.
+        # A local path: from s3:// MiniStack would rewrite the script while a run reads it.
         Command={"Name": "pythonshell", "ScriptLocation": str(ROOT / "dev" / "emulator" / "glue_count_rows.py")},
         DefaultArguments={"--RESULT_BUCKET": ARTIFACT_BUCKET},
         ExecutionProperty={"MaxConcurrentRuns": 10},
@@ -161,7 +161,7 @@ def use_whole_numbers(emulator: Emulator) -> None:
 
 
 def lengthen_timeouts(emulator: Emulator) -> None:
-    """On AWS a function's start does not count; here it does, and takes seconds where the machine is busy."""
+    """On AWS a function's timeout excludes its start. Here it includes it, and on a busy machine that takes seconds."""
     pages = emulator.lambda_.get_paginator("list_functions").paginate()
     for function in (function for page in pages for function in page["Functions"]):
         emulator.lambda_.update_function_configuration(

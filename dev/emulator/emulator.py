@@ -113,7 +113,7 @@ class Emulator:
         return self._guard is not None and self._guard.poll() is None
 
     def environment(self) -> dict[str, str]:
-        """What makes `aws` commands and boto3 talk to the emulator."""
+        """Environment variables with which `aws` commands and boto3 use the emulator."""
         return {
             "AWS_ENDPOINT_URL": self.endpoint,
             **CREDENTIALS,

@@ -1,4 +1,4 @@
-"""What a run left behind, read back from S3, DynamoDB, Glue and SQS: the only thing that report and verdict look at."""
+"""The facts after a run, read from S3, DynamoDB, Glue and SQS. Report and verdict use nothing else."""
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
@@ -45,7 +45,7 @@ class FileRow:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """A manifest record with the URIs in its object; `uris` is None where the object is missing."""
+    """A manifest record with the URIs in its object; `uris` is None if the object is missing."""
 
     date: str
     path: str
@@ -67,7 +67,7 @@ class JobRun:
 
 @dataclass(frozen=True, slots=True)
 class JobResult:
-    """What a job run counted."""
+    """The counts of a job run."""
 
     files: int
     rows: int
@@ -89,7 +89,7 @@ class Facts:
     """URIs of the uploads that were deleted again."""
     poison: list[str]
     objects: dict[str, str]
-    """URI -> etag of what is in the input bucket."""
+    """Etags of the objects in the input bucket, by URI."""
     files: list[FileRow]
     manifests: list[Manifest]
     locks: list[str]
@@ -97,7 +97,7 @@ class Facts:
     results: dict[str, JobResult]
     """By path of the manifest."""
     copies: dict[str, str]
-    """Key -> etag of what is in the quarantine bucket."""
+    """Etags of the objects in the quarantine bucket, by key."""
     messages_left: int
     dead_letters: list[str]
 

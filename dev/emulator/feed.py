@@ -17,7 +17,7 @@ UPLOAD_THREADS = 4
 
 @dataclass(frozen=True, slots=True)
 class InputFile:
-    """A file to upload. `refused` says what the sample expects of it, None where nobody knows."""
+    """A file to upload. `refused`: whether the sample expects it to be refused, or None."""
 
     key: str
     content: bytes | Path

@@ -1,1 +1,1 @@
-"""What runs functions and definition here: Lambda's API over local processes, and Step Functions Local in Docker."""
+"""Local engines: Lambda's Invoke API over local processes, and Step Functions Local in Docker."""

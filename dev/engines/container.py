@@ -35,13 +35,13 @@ testcontainers_config.ryuk_disabled = True
 
 @contextmanager
 def docker() -> Iterator[DockerSDK]:
-    """Raises DockerException where Docker does not answer."""
+    """Raises DockerException if Docker does not answer."""
     with closing(DockerClient().client) as client:
         yield client
 
 
 def docker_is_missing() -> str | None:
-    """Where Docker does not answer, what to do about it in one line."""
+    """The remedy, in one line, if Docker does not answer."""
     try:
         with docker() as client:
             client.ping()
@@ -51,7 +51,7 @@ def docker_is_missing() -> str | None:
 
 
 def what_is_missing(image: str) -> str | None:
-    """What keeps the image from running here and how to get it, in one line; None if nothing does."""
+    """Why the image cannot run here, and the remedy, in one line; None if it can."""
     if missing := docker_is_missing():
         return missing
     try:
@@ -70,7 +70,7 @@ def address_for_containers() -> str:
     """
     with docker() as client:
         bridge = client.networks.get("bridge").attrs["IPAM"]["Config"][0]
-    # Where nobody has chosen a gateway, Docker says nothing of it and takes the first address.
+    # Without a configured gateway, Docker reports none and uses the first address.
     gateway: str = bridge.get("Gateway") or str(next(ip_network(bridge["Subnet"]).hosts()))
     with socket.socket() as probe:
         try:
@@ -84,7 +84,7 @@ def address_for_containers() -> str:
 def stepfunctions_local(image: str, ports: Mapping[str, int], mock_config: Path | None = None) -> Iterator[str]:
     """Start the image and wait until it answers; gives the URL of its API. The container is removed at the end.
 
-    `ports` are those of this machine that stand for a service: {"LAMBDA": 9001}. Raises DockerException, and
+    `ports`: local ports that serve an AWS service: {"LAMBDA": 9001}. Raises DockerException, and
     TimeoutError with the container's log as a note.
     """
     endpoints = {f"{service}_ENDPOINT": f"http://{THIS_MACHINE}:{port}" for service, port in ports.items()}

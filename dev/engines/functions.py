@@ -106,7 +106,7 @@ def command(arguments: Sequence[str] | None) -> int:
 
 
 def commands(endpoint_url: str, deployment: Deployment) -> list[str]:
-    """What to do with the endpoint, and with Step Functions Local in front of it."""
+    """Commands that use the endpoint, directly and through Step Functions Local."""
     name = deployment.stack_name
     local = "aws stepfunctions --endpoint-url http://127.0.0.1:8083"
     return [

@@ -1,4 +1,4 @@
-"""The history of an execution: what every engine tells of it in the same words."""
+"""The event history of an execution, in the form that all engines share."""
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING

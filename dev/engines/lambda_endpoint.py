@@ -1,4 +1,4 @@
-"""Lambda's Invoke API over functions of this machine: what Step Functions Local and `aws lambda invoke` call.
+"""Lambda's Invoke API over local functions, for Step Functions Local and `aws lambda invoke`.
 
 POST /2015-03-31/functions/<name or ARN>/invocations
 """
@@ -20,7 +20,7 @@ INVOCATIONS = re.compile(
 
 
 class Invocation(TypedDict):
-    """Invoke's answer. `FunctionError` is there where the function failed; `Payload` then says how."""
+    """The response of Invoke. After a failure it has `FunctionError`, and `Payload` describes the error."""
 
     Payload: Any
     FunctionError: NotRequired[str]
@@ -41,7 +41,7 @@ def invoke(function: Callable[[Any], Any], event: Any) -> Invocation:
 class LambdaEndpoint(ThreadingHTTPServer):
     """Serves `functions` by name, each request in a thread of its own. Use as a context manager.
 
-    Nobody is asked who they are, so it listens where nobody else calls: on 127.0.0.1, or on the address at which
+    There is no authentication, so no other machine may reach it: it listens on 127.0.0.1, or on the address at which
     containers of this machine reach it. Port 0 is a free one.
     """
 

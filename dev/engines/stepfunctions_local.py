@@ -90,7 +90,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def read_messages(event: Path) -> list[dict[str, str]]:
-    """The queue's messages: those of a batch, or one whose body is the event."""
+    """The messages of an SQS event, or one message whose body is the event."""
     try:
         text = event.read_text(encoding="utf-8")
     except OSError as error:
@@ -104,7 +104,7 @@ def read_messages(event: Path) -> list[dict[str, str]]:
 
 
 def put_objects(emulator: Emulator, messages: list[dict[str, str]]) -> None:
-    """What the messages tell of, so that QuarantineFile and the job find it."""
+    """Uploads the objects that the messages name, so that QuarantineFile and the job find them."""
     for message in messages:
         for _, file in read_message(message["messageId"], message["body"]).files:
             emulator.s3.create_bucket(Bucket=file.bucket)

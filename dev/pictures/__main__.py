@@ -1,4 +1,4 @@
-"""`make pictures`: what README.md shows, taken from real runs: the trace page in a browser, `make run` in a terminal.
+"""`make pictures`: the documents' pictures from real runs: the trace page in a browser, `make run` in a terminal.
 
 Exit codes: 0 the pictures are in docs/, 1 a run failed, 2 the browser is missing.
 """
@@ -78,7 +78,7 @@ def draw_terminal(output: str, path: Path) -> None:
 
 
 def shortened(lines: list[str]) -> Iterator[str]:
-    """Blocks are what empty lines divide."""
+    """Empty lines separate blocks."""
     for is_empty, block in groupby(lines, key=lambda line: not Text.from_ansi(line).plain.strip()):
         of_block = [""] if is_empty else list(block)
         yield from of_block[:MAX_LINES]

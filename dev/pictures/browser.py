@@ -23,7 +23,7 @@ FLAGS = (
 
 
 class BrowserMissing(Exception):
-    """Says what to install."""
+    """No browser with a driver; the message names the packages to install."""
 
 
 @contextmanager

@@ -1,6 +1,7 @@
-"""Flags, exit codes and the order of things.
+"""Flags, exit codes and the steps of a run.
 
-Exit codes: 0 the promise is kept, 1 it is not (or the run broke), 2 the user's mistake, 130 Ctrl-C, 143 asked to end.
+Exit codes: 0 the promise is kept, 1 it is not (or the run failed), 2 a mistake in the call, 130 Ctrl-C, 143 SIGTERM or
+SIGHUP.
 """
 
 import argparse
@@ -34,7 +35,7 @@ GB = 1024**3
 KEPT, NOT_KEPT = 0, FAILED
 
 Wait = Callable[..., watch.Progress]
-"""`_wait` for this run: it takes the uploads, what to wait for, and what the screen says meanwhile and then."""
+"""`_wait` with the arguments of this run. Takes the uploads, the awaited condition, and two texts for the screen."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -123,7 +124,7 @@ def _folder(text: str) -> Path:
 def stack_parameters(options: argparse.Namespace) -> dict[str, str]:
     given = {name: value for name in PARAMETERS.values() if (value := getattr(options, name)) is not None}
     of_run = {} if options.input else SAMPLE_PARAMETERS
-    # A sweep flushes what is older than this.
+    # A sweep flushes files that are older than this.
     return {**of_run, **({"FlushAfterMinutes": "0"} if options.flush else {}), **given}
 
 
@@ -152,7 +153,7 @@ def run(options: argparse.Namespace, feed: Feed) -> int:
         uploads, deleted, progress = feed_everything(steps, emulator, deployment, feed, wait)
         max_batch_bytes = int(limit("MaxBatchSizeGb") * GB)
         overdue = overdue_dates(read_table(emulator, deployment).files, max_batch_bytes)
-        # The schedule's sweep would finish what a slow machine left, too, only later.
+        # The scheduled sweep would finish the work of a slow machine too, but later.
         if options.flush or progress.manifests_open or overdue:
             sweep(emulator, deployment, uploads, wait)
         with steps.step("Reading everything back") as step:
@@ -214,7 +215,7 @@ def feed_everything(
 
 
 def sweep(emulator: Emulator, deployment: Deployment, uploads: list[Upload], wait: Wait) -> None:
-    """As often as it takes: a sweep takes a limited number of dates, and leaves what it must hold back to the next."""
+    """Repeats the sweep: one sweep takes a limited number of dates, and leaves the rest to the next."""
     seen, progress = None, None
     while progress is None or (progress.files_pending and progress != seen):
         seen = progress
@@ -261,7 +262,7 @@ def draw(steps: Steps, emulator: Emulator, deployment: Deployment, facts: Facts,
 
 
 def commands(deployment: Deployment) -> list[str]:
-    """What to try on an emulator that stays up."""
+    """Commands to try on an emulator that stays up."""
     return [
         f"aws s3 cp my.ndjson s3://{deployment.input_bucket}/2025-12-23/",
         f"make ops ARGS='status --stack {deployment.stack_name}'",

@@ -1,4 +1,4 @@
-"""What a run feeds: the generated sample, or the files of a folder."""
+"""The files of a run: the generated sample, or the files of a folder."""
 
 import json
 import os

@@ -25,7 +25,7 @@ STATUS_STYLE = {"manifested": "green", "pending": "yellow", "quarantined": "red"
 def print_tables(
     console: Console, facts: Facts, notes: dict[str, str], *, max_batch_bytes: int, flush_after_minutes: int
 ) -> None:
-    """`notes` says by key what the sample shows with a file."""
+    """`notes`: by key, the case that the sample shows with a file."""
     console.print()
     console.print(files_table(facts, notes))
     console.print()
@@ -48,7 +48,7 @@ def files_table(facts: Facts, notes: dict[str, str]) -> Table:
     table.add_column("What became of it", overflow="fold")
     names_of = manifests_by_uri(facts.manifests)
     versions = Counter(upload.uri for upload in facts.uploads)
-    # What needs a look comes first where not everything is shown.
+    # If not all files are shown, those with problems come first.
     everything = sorted(facts.files, key=lambda row: (row.date, _key(row.uri)))
     shown = everything
     if len(everything) > MAX_ROWS:
@@ -77,7 +77,7 @@ def files_table(facts: Facts, notes: dict[str, str]) -> Table:
 
 
 def _fate(row: FileRow, names_of: dict[str, dict[str, str]], versions: Counter[str]) -> Text:
-    """Where the latest version is, then where earlier ones are."""
+    """The places of the latest version, then of earlier versions."""
     earlier = dict(names_of.get(row.uri, {}))
     fate = row.status
     if row.status == "manifested":

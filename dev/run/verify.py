@@ -1,4 +1,4 @@
-"""The promise, checked against what was read back. Pure: facts in, findings out."""
+"""Checks the promise against the facts. Pure."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -10,7 +10,7 @@ from dev.emulator.facts import Facts, FileRow
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One clause of the promise and what speaks against it."""
+    """One clause of the promise, and its violations."""
 
     clause: str
     problems: list[str]

@@ -1,4 +1,4 @@
-"""Waiting until the workflow is done with what it was fed."""
+"""Waits until the workflow has processed all files."""
 
 import time
 from collections.abc import Callable
@@ -61,7 +61,7 @@ class Progress:
 
 
 def read_progress(emulator: Emulator, deployment: Deployment, uploads: list[Upload]) -> Progress:
-    # The queue first: what leaves it after this is in the table by the time that is read, or back in the queue.
+    # The queue is read first: a message that leaves it later is in the table when that is read, or back in the queue.
     messages = count_messages(emulator, deployment.input_queue_url)
     dead_letters = count_messages(emulator, deployment.dead_letter_queue_url)
     latest = {upload.uri: upload.etag for upload in uploads}

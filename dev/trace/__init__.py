@@ -1,1 +1,1 @@
-"""What executions did, as one page: histories read as visits of states, and what became of files and manifests."""
+"""Executions as one page: visits of states from the histories, and the outcomes of files and manifests."""

@@ -1,4 +1,4 @@
-"""What the page's script draws, as data: the machine, and of each execution the states, the history and the outcome."""
+"""The data of the page: the state machine, and the states, history and outcome of each execution."""
 
 import json
 from collections import Counter, defaultdict
@@ -37,12 +37,12 @@ class Execution:
     files: Sequence[FileRow]
     manifests: Sequence[Manifest]
     title: str = ""
-    """Empty: what the execution came to, in a few words."""
+    """If empty, the page names the execution by its outcome."""
     note: str = ""
     log: Mapping[str, Sequence[LogLine]] = field(default_factory=dict)
     """By run."""
     state_of_resource: Mapping[str, str] = field(default_factory=dict)
-    """For engines that tell of calls instead of states."""
+    """For engines that report calls instead of states."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,7 +60,7 @@ class _Reading:
 
 
 def page_data(title: str, executions: Iterable[Execution], table_read: str) -> dict[str, Any]:
-    """Where there are too many executions for a page, those go that have the least to show."""
+    """Leaves out the executions with the least content if there are too many for a page."""
     machine = Machine.load()
     readings = [_read(execution, machine) for execution in executions]
     creators: dict[str, _Reading] = {}
@@ -160,7 +160,7 @@ def _title(outcome: Outcome) -> str:
 
 
 def _states(history: History) -> dict[str, dict[str, Any]]:
-    """What happened to each state that was visited: how often, and how that ended."""
+    """For each visited state: the number of visits, and how they ended."""
     visits: defaultdict[str, list[Visit]] = defaultdict(list)
     for visit in history.visits:
         visits[visit.state].append(visit)
@@ -202,7 +202,7 @@ def _edges(history: History) -> list[dict[str, Any]]:
 
 @dataclass(frozen=True, slots=True)
 class _Entries:
-    """What the history panel lists."""
+    """The entries of the history panel."""
 
     started: datetime
     texts: _Texts

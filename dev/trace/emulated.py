@@ -12,7 +12,7 @@ from dev.emulator.facts import Facts
 from dev.trace.data import Execution, LogLine
 
 NO_FIELDS = ("box", "level", "location", "message", "timestamp", "service", "xray_trace_id")
-"""What is shown elsewhere, or says nothing here."""
+"""Fields of log lines that the page shows elsewhere, or not at all."""
 
 
 def read_executions(emulator: Emulator, deployment: Deployment, facts: Facts) -> list[Execution]:
@@ -69,7 +69,7 @@ def _read_log(emulator: Emulator, deployment: Deployment) -> dict[str, list[LogL
 
 
 def _decode(text: str) -> dict[str, Any]:
-    """A line of the log, if it is one of the functions' own: the runtime's and metrics are others."""
+    """A log line that a function has written; None for lines of the runtime and for metrics."""
     try:
         line = json.loads(text)
     except ValueError:

@@ -39,7 +39,7 @@ class Visit:
 
     @property
     def failure(self) -> Event | None:
-        """What the last attempt failed with, if it did."""
+        """The error of the last attempt, if it failed."""
         failure = None
         for event in self.events:
             if event["type"].endswith(FAILURES) and not event["type"].startswith("MapIteration"):
@@ -62,7 +62,7 @@ class Visit:
 
     @property
     def error(self) -> str | None:
-        """The error's name and what it says, in one line."""
+        """Name and message of the error in one line."""
         found = details(self.failure) if self.failure else {}
         return explain(found["error"], found.get("cause")) if "error" in found else None
 
@@ -112,7 +112,7 @@ def _read_tree(events: Sequence[Event]) -> History:
             place = (*place, Visit(details(event)["name"], [event], came_from=left.get(previous)))
             history.visits.append(place[-1])
         else:
-            # What ends may have left what is inside it open: an error does.
+            # An error ends a state without ending the states inside it.
             while not _belongs_to(event, place[-1]):
                 place = place[:-1]
             place[-1].events.append(event)
@@ -154,12 +154,12 @@ def _read_line(
 
 
 def details(event: Event) -> Mapping[str, Any]:
-    """What an event says beyond its type and time."""
+    """The details of an event, without its type and time."""
     return next((value for name, value in event.items() if name.endswith("EventDetails")), {})
 
 
 def explain(error: str, cause: str | None) -> str:
-    """A function's cause is JSON with a stack trace; its message is what a reader wants first."""
+    """The message of a function's error: its cause is JSON with the message and a stack trace."""
     try:
         message = json.loads(cause or "")["errorMessage"]
     except (ValueError, TypeError, KeyError):

@@ -1,4 +1,4 @@
-"""The state machine as a picture needs it: states, what follows them, and what is inside Maps and the Parallel."""
+"""The state machine for drawing: states, transitions, and the states inside Maps and the Parallel."""
 
 import json
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ Kind = Literal["function", "service", "choice", "pass", "succeed", "fail", "map"
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """One way on. `label` says when it is taken, and is empty where it is the only one but for errors."""
+    """A transition. `label` is its condition; it is empty if it is the only transition besides those on errors."""
 
     source: str
     target: str

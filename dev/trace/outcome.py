@@ -1,4 +1,4 @@
-"""What an execution came to, from its history and the tracking table: files, manifests, messages and locks."""
+"""The outcome of an execution, from its history and the tracking table: files, manifests, messages, locks."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -17,7 +17,7 @@ NOTES = {
 
 @dataclass(frozen=True, slots=True)
 class FileOutcome:
-    """What an execution did with a file, and what the table says of it since. `row` is None if it is not there."""
+    """The result of an execution for a file, and its row in the table afterwards, or None."""
 
     uri: str
     date: str
@@ -35,7 +35,7 @@ class ManifestOutcome:
     file_count: int
     size_bytes: int
     manifest: Manifest | None
-    """What the table says of it since."""
+    """Its state in the table afterwards."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ def read_outcome(history: History, rows: Sequence[FileRow], manifests: Sequence[
 
 
 def subject(visit: Visit) -> str | None:
-    """The URI of the file that a visit is about, else its date."""
+    """The URI of the file of a visit, else its date."""
     state = _decode(visit.output if visit.is_call else visit.input)
     if "file" in state:
         return f"s3://{state['file']['bucket']}/{state['file']['key']}"
@@ -122,7 +122,7 @@ def _of(history: History, state: str) -> Iterator[Visit]:
 
 
 def _part(output: dict[str, Any], name: str) -> dict[str, Any]:
-    """What a function answered: a state's output holds it below a name, a call's is it."""
+    """The result of a function: a state's output holds it under a name, a call's output is the result."""
     part: dict[str, Any] = output.get(name, output)
     return part
 

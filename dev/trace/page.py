@@ -1,4 +1,4 @@
-"""One self-contained HTML page of executions: it needs no network, and what it shows of them is data, never markup."""
+"""One self-contained HTML page of executions: it needs no network, and shows keys as text, never as markup."""
 
 import base64
 import hashlib
@@ -31,7 +31,7 @@ def render(data: Any) -> str:
 
 
 def embed(data: Any) -> str:
-    """JSON that ends no script element, whatever the keys of the files are."""
+    """JSON that cannot close the script element, for any keys of files."""
     text = json.dumps(data, separators=(",", ":"), default=str)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 

@@ -1,4 +1,4 @@
-"""Executions of the real definition and functions on a simulated account: a tour of what can happen, or one event."""
+"""Executions of the real definition and functions on a simulated account: a tour of typical cases, or one event."""
 
 import io
 import json
@@ -29,7 +29,7 @@ def trace_tour() -> tuple[str, list[Execution]]:
 
 
 def tour(world: World) -> Iterator[Execution]:
-    """A mixed batch, a build that fails, the redelivery that finishes it, and the sweep of what is left."""
+    """A mixed batch, a build that fails, the redelivery that finishes it, and a sweep."""
 
     def file(key: str, size_bytes: int = FILE) -> dict[str, str]:
         return world.upload(key, size_bytes, message_id=f"message of {key}")

@@ -91,7 +91,10 @@ def test_the_stack_is_named_by_the_flag_or_else_by_the_environment(monkeypatch: 
             {"DescribeStacks": refused("ValidationError", "Stack with id x does not exist")},
             "there is no stack x in us-east-1: name yours by --stack or MANIFEST_BUILDER_STACK",
         ),
-        (described({"Other": "output"}), "the stack x has no output 'InputBucketName', so it is no manifest builder"),
+        (
+            described({"Other": "output"}),
+            "the stack x has no output 'InputBucketName', so it is not a manifest builder",
+        ),
         (
             {"DescribeStacks": refused("ExpiredToken", "The token\nhas expired")},
             "DescribeStacks: ExpiredToken: The token has expired: sign in",
@@ -213,7 +216,7 @@ def test_without_a_standard_input_nobody_is_there_to_confirm(capsys: pytest.Capt
     with mock.patch.object(cli, "find_stack"), mock.patch("sys.stdin", None):
         code, err = said(capsys, "backfill")
     assert code == 2
-    assert err.endswith("nobody is there to confirm it; add --yes\n")
+    assert err.endswith("there is no terminal to confirm it; add --yes\n")
 
 
 def test_an_interrupted_command_promises_nothing(capsys: pytest.CaptureFixture[str]) -> None:

@@ -164,7 +164,7 @@ def test_where_shows_the_whole_path_whatever_is_in_it(operator: Operator) -> Non
 
 def test_a_quarantined_file_names_the_command_that_releases_it(operator: Operator) -> None:
     operator.deliver(operator.upload(f"a/{DATE}.csv", MB), operator.upload("x y.csv", MB))
-    release = "once the settings accept it: python -m ops release"
+    release = "after the settings accept it: python -m ops release"
     assert f"{release} a/{DATE}.csv --stack the-stack\n" in operator.ops("where", f"a/{DATE}.csv").out
     assert f"{release} 'x y.csv' --date {DATE} --stack the-stack\n" in operator.ops("where", "x y.csv").out
 
