@@ -7,5 +7,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1] / "functions"))
 
 from ops.cli import main
+from toolkit.ending import end_when_told
 
+end_when_told()
 sys.exit(main())

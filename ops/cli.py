@@ -25,7 +25,7 @@ from manifest_builder.errors import SettingsError
 from ops import backfill, flush, redrive, release, replay, status, unlock, where
 from ops.screen import Screen
 from ops.stack import DEFAULT_STACK, STACK_VARIABLE, default_name, find_stack
-from toolkit.ending import Terminated, end_when_told
+from toolkit.ending import Terminated
 from toolkit.errors import UsageError
 from toolkit.exit_codes import INTERRUPTED, MISTAKE, TERMINATED
 from toolkit.parser import Parser
@@ -57,7 +57,6 @@ SIGN_IN = "sign in (aws sso login), or set AWS_PROFILE and AWS_REGION"
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command's exit code. An error, or a signal, that ended the command is reported in one line."""
     try:
-        end_when_told()
         return command(sys.argv[1:] if arguments is None else arguments)
     except UsageError as error:
         return _ended(f"error: {printable(str(error))}", MISTAKE)

@@ -3,5 +3,6 @@
 import os
 
 from dev.simulator.world import ENVIRONMENT
+from tests.timeouts import pytest_runtest_call  # noqa: F401 - a hook of pytest
 
 os.environ.update(ENVIRONMENT)

@@ -2,10 +2,14 @@
 
 import os
 import signal
+import sys
 import threading
 import time
+from collections.abc import Callable
 from types import FrameType
 from typing import NoReturn
+
+from toolkit.exit_codes import INTERRUPTED, TERMINATED
 
 PARENT_POLL_SECONDS = 0.5
 
@@ -25,6 +29,24 @@ def end_when_told(*, with_parent: bool = False) -> None:
     signal.signal(signal.SIGHUP, _terminate)
     if with_parent:
         _end_with_parent()
+
+
+def exit_code_of(command: Callable[[], int]) -> int:
+    """The command's exit code; 130 after SIGINT, 143 after SIGTERM, SIGHUP, or the end of the parent."""
+    try:
+        return command()
+    except KeyboardInterrupt:
+        print("\nstopped; nothing is left running", file=sys.stderr)
+        return INTERRUPTED
+    except Terminated:
+        return TERMINATED
+
+
+def leave_signals_to_the_parent() -> None:
+    """For worker processes: Ctrl-C in a terminal reaches them too, but their parent ends them, by SIGTERM."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 
 def _terminate(signal_number: int, frame: FrameType | None) -> NoReturn:

@@ -16,9 +16,10 @@ from dev.simulator.world import ENVIRONMENT
 
 os.environ.update(ENVIRONMENT)  # importing a function checks its settings
 
-from dev.bench import bars, coldstart, machine, page, plots, throughput
+from dev.bench import bars, coldstart, machine, page, throughput
 from dev.bench.counts import CSV, Counts, Record
 from dev.bench.runs import measured, runs
+from toolkit.ending import end_when_told, exit_code_of, leave_signals_to_the_parent
 
 PARTS = ("timings", "counts")
 
@@ -40,6 +41,8 @@ def main() -> int:
         record.write()
         # What is drawn is what was written: figures are rounded there.
         record = Record.read()
+    from dev.bench import plots  # needs matplotlib, which only the drawing does
+
     drawn = plots.draw(record)
     page.PAGE.write_text(page.with_figures(page.PAGE.read_text(), record))
     show(record)
@@ -64,7 +67,7 @@ def count(processes: int, console: Console) -> dict[str, Counts]:
     planned, counts = runs(), {}
     with Progress(console=console, transient=True) as progress:
         task = progress.add_task("runs", total=len(planned))
-        with get_context("spawn").Pool(processes, maxtasksperchild=1) as pool:
+        with get_context("spawn").Pool(processes, leave_signals_to_the_parent, maxtasksperchild=1) as pool:
             for name, found in pool.imap_unordered(measured, planned, chunksize=1):
                 counts[name] = found
                 progress.console.print(f"{name}: {found.seconds:.0f} s")
@@ -80,4 +83,5 @@ def show(record: Record) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    end_when_told()
+    sys.exit(exit_code_of(main))

@@ -10,9 +10,9 @@ from rich.console import Console
 from dev.emulator.deploy import Deployment, deploy
 from dev.emulator.emulator import Emulator
 from dev.emulator.errors import DeployError, EmulatorError
-from toolkit.ending import Terminated
+from toolkit.ending import exit_code_of
 from toolkit.errors import UsageError
-from toolkit.exit_codes import FAILED, INTERRUPTED, MISTAKE, TERMINATED
+from toolkit.exit_codes import FAILED, MISTAKE
 from toolkit.parser import Parser
 from toolkit.steps import Steps
 
@@ -33,18 +33,13 @@ class CommandParser(Parser):
 def exit_code(command: Callable[[], int]) -> int:
     """The command's exit code. An error, or a signal, that ended the command is reported in one line."""
     try:
-        return command()
+        return exit_code_of(command)
     except UsageError as error:
         print(f"error: {error}", file=sys.stderr)
         return MISTAKE
     except (DeployError, EmulatorError) as error:
         print(f"error: {error}", file=sys.stderr)
         return FAILED
-    except KeyboardInterrupt:
-        print("\nstopped; nothing is left running", file=sys.stderr)
-        return INTERRUPTED
-    except Terminated:
-        return TERMINATED
 
 
 def start_and_deploy(steps: Steps, stack: ExitStack, emulator: Emulator, parameters: Mapping[str, str]) -> Deployment:

@@ -1,6 +1,7 @@
 """`make faults`: the full sweep, its figures, and docs/reliability.md.
 
-Exit codes: 0 the promise held in every run and every control was caught, 1 it did not, or a call was not reached.
+Exit codes: 0 the promise held in every run and every control was caught, 1 it did not, or a call was not reached, 130
+Ctrl-C, 143 SIGTERM or SIGHUP.
 """
 
 import argparse
@@ -28,6 +29,7 @@ from dev.faults.calls import PREEMPTIONS, Kind
 from dev.faults.campaign import CONTROL, INTERLEAVED, PAIRS, SCHEDULE, Result, Task
 from dev.faults.controls import CONTROLS, UNREACHABLE
 from dev.faults.scenarios import SCENARIOS, Scenario
+from toolkit.ending import end_when_told, exit_code_of, leave_signals_to_the_parent
 
 REPORT = DOCS / "reliability.md"
 HEAD = """\
@@ -81,7 +83,9 @@ def main() -> int:
             tasks = list(planned(scenarios, options))[:: options.every]
         progress.update(bar, total=len(tasks), description="runs")
         results: list[Result] = []
-        with get_context("spawn").Pool(options.processes, maxtasksperchild=TASKS_PER_PROCESS // CHUNK) as pool:
+        with get_context("spawn").Pool(
+            options.processes, leave_signals_to_the_parent, maxtasksperchild=TASKS_PER_PROCESS // CHUNK
+        ) as pool:
             for result in pool.imap_unordered(campaign.perform_quietly, tasks, chunksize=CHUNK):
                 results.append(result)
                 progress.advance(bar)
@@ -183,4 +187,5 @@ def page(figures: dict[str, Figures], seconds: float) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    end_when_told()
+    sys.exit(exit_code_of(main))

@@ -1,6 +1,6 @@
 """`make load`: thousands of files on the deployed stack, functions killed at random; then the promise is checked.
 
-Exit codes: 0 the promise held, 1 it did not.
+Exit codes: 0 the promise held, 1 it did not, 130 Ctrl-C, 143 SIGTERM or SIGHUP.
 """
 
 import argparse
@@ -21,6 +21,7 @@ from dev.emulator.facts import Upload, read_facts, read_table
 from dev.emulator.feed import InputFile
 from dev.run import watch
 from dev.run.verify import Check, overdue_dates, verify
+from toolkit.ending import end_when_told, exit_code_of
 
 DATES = ("2025-12-22", "2025-12-23", "2025-12-24")
 # Files of 2 KB, manifests of about 100 of them: what is tried here is not the bytes.
@@ -182,4 +183,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    end_when_told()
+    sys.exit(exit_code_of(main))

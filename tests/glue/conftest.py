@@ -26,6 +26,17 @@ SUBMIT_ARGUMENTS = (
 )
 
 
+HERE = Path(__file__).parent
+STARTING_SECONDS = 300
+"""Time limit of a test, the start of Spark and of the emulator included."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.timeout(STARTING_SECONDS))
+
+
 @pytest.fixture(scope="session")
 def emulator() -> Iterator[Emulator]:
     pytest.importorskip("pyspark", reason="pyspark is not installed here: make test-glue installs it")

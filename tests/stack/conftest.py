@@ -15,12 +15,15 @@ from tests.stack.stack import Stack
 from tests.workflow.mocked_cases import MOCK_CONFIG
 
 HERE = Path(__file__).parent
+DEPLOYING_SECONDS = 420
+"""Time limit of a test, the deployment included. A lease that a busy machine leaves takes 300 s."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if HERE in item.path.parents:
             item.add_marker(pytest.mark.stack)
+            item.add_marker(pytest.mark.timeout(DEPLOYING_SECONDS))
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -14,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from dev.paths import ROOT
+from dev.emulator.emulator import CREDENTIALS
+from dev.paths import CODE, ROOT
 from tests.stack.stack import eventually
 
 pytestmark = [
@@ -31,18 +33,23 @@ class Run:
 
     def __init__(self, folder: Path, command: list[str]) -> None:
         self.folder = folder
-        self.process = subprocess.Popen(
-            command,
-            cwd=ROOT,
-            env={**os.environ, "TMPDIR": str(folder)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+        # As a shell starts a background job: with SIGINT ignored.
+        ignored = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        try:
+            self.process = subprocess.Popen(
+                command,
+                cwd=ROOT,
+                env={**os.environ, "TMPDIR": str(folder), "PYTHONPATH": str(CODE)},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+        finally:
+            signal.signal(signal.SIGINT, ignored)
 
     def end(self) -> tuple[int, str]:
         """The exit code and all that was printed."""
-        output, _ = self.process.communicate(timeout=600)
+        output, _ = self.process.communicate(timeout=300)
         return self.process.returncode, output
 
     def read_until(self, text: str) -> str:
@@ -208,6 +215,48 @@ def test_functions_are_served_on_loopback_until_the_endpoint_is_ended(
     run.process.send_signal(signal_number)
     assert run.end()[0] == code
     assert_nothing_is_left(run)
+
+
+@pytest.mark.parametrize(
+    ("module", "arguments", "signal_number", "code"),
+    [
+        ("dev.faults", ["--scenario", "one date"], signal.SIGINT, 130),
+        ("dev.faults", ["--scenario", "one date"], signal.SIGHUP, 143),
+        ("dev.faults.load", ["--files", "100"], signal.SIGINT, 130),
+        ("dev.faults.load", ["--files", "100"], signal.SIGTERM, 143),
+        ("dev.faults.load", ["--files", "100"], signal.SIGHUP, 143),
+        ("dev.bench", ["--only", "counts"], signal.SIGINT, 130),
+        ("dev.bench", ["--only", "counts"], signal.SIGTERM, 143),
+        ("dev.bench", ["--only", "counts"], signal.SIGHUP, 143),
+    ],
+)
+def test_long_commands_end_on_a_signal_and_leave_no_process(
+    start: Callable[..., Run], module: str, arguments: list[str], signal_number: signal.Signals, code: int
+) -> None:
+    run = start(*arguments, module=module)
+    eventually(run.processes, lambda found: len(found) > 1)
+    run.process.send_signal(signal_number)
+    ended, output = run.end()
+    assert ended == code, output
+    assert "Traceback" not in output
+    assert_nothing_is_left(run)
+
+
+@pytest.mark.parametrize(("signal_number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 143)])
+def test_a_command_for_operators_ends_on_a_signal_while_it_waits_for_aws(
+    tmp_path: Path, signal_number: signal.Signals, code: int
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        variables = [f"AWS_ENDPOINT_URL={endpoint}", *(f"{name}={value}" for name, value in CREDENTIALS.items())]
+        run = Run(tmp_path, ["/usr/bin/env", *variables, sys.executable, "-m", "ops", "status"])
+        silent.settimeout(60)
+        connection, _ = silent.accept()
+        with connection:
+            run.process.send_signal(signal_number)
+            ended, output = run.end()
+    assert ended == code, output
+    assert "Traceback" not in output
 
 
 def listening_addresses(processes: set[int]) -> set[str]:
