@@ -1,1 +1,1 @@
-"""What the workflow costs and how it grows, measured beside a monolith that does the same work."""
+"""Measures the cost of the workflow and its growth, beside a monolith that does the same work."""

@@ -39,7 +39,7 @@ def main() -> int:
         record = measure([options.only] if options.only else PARTS, options.processes, console)
         record.machine["minutes"] = f"{(time.monotonic() - started) / 60:.0f}"
         record.write()
-        # What is drawn is what was written: figures are rounded there.
+        # The page shows the figures of the CSV, which are rounded.
         record = Record.read()
     from dev.bench import plots  # needs matplotlib, which only the drawing does
 
@@ -51,7 +51,7 @@ def main() -> int:
 
 
 def measure(parts: Collection[str], processes: int, console: Console) -> Record:
-    """What is timed comes first and alone; then all that is counted, side by side."""
+    """Timed runs come first and alone; counted runs follow, several at once."""
     record = Record() if set(parts) == set(PARTS) else Record.read()
     record.machine = machine.describe()
     if "timings" in parts:

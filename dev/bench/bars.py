@@ -1,4 +1,4 @@
-"""The bars that the workflow is held to, and the floor: what no design that keeps the promise could do without."""
+"""The bars for the workflow, and the floor: the calls that every design which keeps the promise needs."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -85,5 +85,5 @@ def prod_bill(record: Record) -> tuple[list[Line], list[Line]]:
 
 
 def floor_calls(counts: Counts) -> float:
-    """Calls a file that nobody can do without."""
+    """Calls per file that every design needs."""
     return FLOOR_CALLS_PER_FILE + FLOOR_CALLS_PER_MANIFEST * counts.manifests / counts.files

@@ -1,6 +1,6 @@
-"""What a function's start takes on this machine: each import in a process of its own, nine times.
+"""The cold start of each function on this machine: its import in a new process, nine times.
 
-CPU time, which is what a start is made of, so that a busy machine does not change it much.
+CPU time is measured, which a busy machine changes little.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Dollars, from what was counted and from dev/bench/prices.toml. Every line names the count that it stands on."""
+"""Dollars, from the counts and from dev/bench/prices.toml. Every line names its count."""
 
 import tomllib
 from collections.abc import Iterator
@@ -42,7 +42,7 @@ class Price:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """`quantity` is of a million files, or of a month where costs are fixed."""
+    """`quantity`: for a million files, or for a month if the cost is fixed."""
 
     group: str
     name: str
@@ -103,7 +103,7 @@ WAITING = {
 
 
 def _waiting_ms(operation: str) -> float:
-    # What StartSyncExecution waits for is the execution, whose duration is counted by itself.
+    # StartSyncExecution waits for the execution, whose duration is counted separately.
     return 0 if operation == "StartSyncExecution" else _time(WAITING.get(operation, "dynamodb_ms"))
 
 
@@ -143,7 +143,7 @@ def _calls(function: str, counts: Counts) -> dict[str, float]:
 
 
 def execution_ms(counts: Counts) -> float:
-    """Duration of an execution: its states one after the other, those of a Map's items side by side."""
+    """Duration of an execution: the sum of its states; the items of a Map run in parallel."""
     waves = _ceil(counts.files / counts.executions / deployment.files_at_once())
     total = 0.0
     for state, entered in counts.transitions.items():
@@ -203,7 +203,7 @@ def execution_log_bytes(counts: Counts, settings: Settings) -> float:
 
 
 def usage(counts: Counts, settings: Settings, system: System = System.EXPRESS) -> list[Line]:
-    """What a million files cost, less what is fixed. `counts` are of any number of files."""
+    """Cost of a million files without fixed costs. `counts` may be of any number of files."""
     million = counts.scaled(MILLION / counts.files)
     quantities = list(_quantities(million, settings, system))
     return [Line(group, name, quantity, data().price(price)) for group, name, quantity, price in quantities]
@@ -237,12 +237,12 @@ def _quantities(counts: Counts, settings: Settings, system: System) -> Iterator[
 
 
 def fixed(day: Counts, sweep: Counts, settings: Settings) -> list[Line]:
-    """What a month costs whatever arrives in it."""
+    """Fixed cost of a month."""
     price = data().price
     queue = data().assumed("queue", "pollers") * HOURS_PER_MONTH * 3600 / data().assumed("queue", "poll_seconds")
     roles = {key.split()[0] for key in day.calls_in if key.split()[1] in USES_OF_THE_TABLE}
     keys = len(roles) * HOURS_PER_MONTH * data().assumed("kms", "requests_per_hour")
-    # One sweep as if it were a file: what it costs is what a file would.
+    # One sweep is priced as if it were one file.
     one_sweep = sum(line.dollars for line in usage(replace(sweep, files=1), settings) if line.group != "SQS") / MILLION
     sweeps = deployment.sweeps_per_month()
     return [

@@ -1,4 +1,4 @@
-"""What some work came to, in numbers that anybody can read: docs/performance.csv, the source of every figure."""
+"""The counts of the measured work: docs/performance.csv, the source of every figure."""
 
 import csv
 from collections import Counter, defaultdict
@@ -16,7 +16,7 @@ MACHINE = "machine"
 
 @dataclass
 class Counts:
-    """What some work came to. Sums, but for `largest_state_bytes`."""
+    """Counts of some work. Sums, except `largest_state_bytes`."""
 
     files: float = 0
     calls: Counter[str] = field(default_factory=Counter)
@@ -32,7 +32,7 @@ class Counts:
     """By function."""
     invocations: Counter[str] = field(default_factory=Counter)
     cpu_ns: Counter[str] = field(default_factory=Counter)
-    """CPU time by function, less what the emulator itself took; of this machine."""
+    """CPU seconds by function on this machine, without the emulator's own."""
     executions: float = 0
     transitions: Counter[str] = field(default_factory=Counter)
     """States entered, by name."""
@@ -44,7 +44,7 @@ class Counts:
     """The functions' log lines by level; METRICS for those in CloudWatch's embedded metric format."""
     log_lines: Counter[str] = field(default_factory=Counter)
     stored_bytes: float = 0
-    """More in the table than before, with what DynamoDB adds to each item."""
+    """Growth of the table in bytes, with DynamoDB's overhead per item."""
     metrics: Counter[str] = field(default_factory=Counter)
     """How often each custom metric was written."""
     seconds: float = 0
@@ -69,7 +69,7 @@ class Counts:
         return self.calls["glue StartJobRun"]
 
     def rows(self) -> Iterator[tuple[str, str, float]]:
-        """(measure, name, value); the name is empty where a measure is one number."""
+        """(measure, name, value); the name is empty if a measure is one number."""
         for measure, value in self._values():
             if isinstance(value, Counter):
                 yield from ((measure, name, number) for name, number in sorted(value.items()))
@@ -104,7 +104,7 @@ class Record:
     counts: dict[str, Counts] = field(default_factory=dict)
     """By run."""
     timings: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
-    """What was timed instead of counted: by run, measure and name."""
+    """Timed figures, by run, measure and name."""
     machine: dict[str, str] = field(default_factory=dict)
 
     def write(self, path: Path = CSV) -> None:

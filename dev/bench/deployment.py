@@ -1,4 +1,4 @@
-"""What the cost model takes from template.yaml, samconfig.toml and the definition, so that none is written twice."""
+"""Inputs of the cost model from template.yaml, samconfig.toml and the definition."""
 
 import re
 import tomllib

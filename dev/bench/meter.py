@@ -1,4 +1,4 @@
-"""A simulated account with a meter: what passes the boundary to AWS is counted and priced in DynamoDB's units."""
+"""A simulated account with a meter: it counts the calls to AWS, and DynamoDB's units."""
 
 import io
 import json
@@ -32,7 +32,7 @@ READS = {"Query", "Scan", "GetItem"}
 DEPLOYED_MANIFEST_BUCKET = f"manifest-builder-prod-manifests-{ACCOUNT}-{REGION}"
 LIKE_DEPLOYED = {
     "MANIFEST_BUCKET": DEPLOYED_MANIFEST_BUCKET,
-    # In every log line, where tracing is on.
+    # In every log line if tracing is on.
     "_X_AMZN_TRACE_ID": "Root=1-692f1a2b-4c5d6e7f8091a2b3c4d5e6f7;Parent=53995c3f42cd8ad8;Sampled=1",
 }
 # What an invocation takes of the world's clock, which every look at it moves on by a millisecond. A mark looks twice: a
@@ -47,7 +47,7 @@ EXECUTION_ARN = (
 
 @dataclass
 class MeteredWorld(World):
-    """Counts into `counts` whatever the work of a `metering` block calls, enters, writes and logs."""
+    """Counts the calls, state entries, writes and log bytes of a `metering` block into `counts`."""
 
     environment: dict[str, str] = field(default_factory=lambda: dict(LIKE_DEPLOYED))
 
@@ -116,7 +116,7 @@ class MeteredWorld(World):
     # The work
 
     def trigger(self, messages: Sequence[dict[str, str]]) -> None:
-        """What the event source mapping does with one batch of messages."""
+        """Delivers one batch of messages, as the event source mapping does."""
         event = {"Records": [_queue_record(message) for message in messages]}
         with self._inside("StartWorkflow"):
             self._count_invocation("StartWorkflow")
@@ -135,7 +135,7 @@ class MeteredWorld(World):
         self._counts.files += len(messages)
 
     def seed(self, items: Iterable[units.Item]) -> None:
-        """Put items into the table behind DynamoDB's back: nobody pays for them."""
+        """Puts items into the table without counting them."""
         for item in items:
             self.table.put_item(dict(item))
 
@@ -178,7 +178,7 @@ class MeteredWorld(World):
         finally:
             self._function = outer
 
-    # What is counted
+    # Counting
 
     def _send(self, event_name: str, request: Any, send: Callable[[], AWSResponse | None]) -> AWSResponse | None:
         _, service, operation = event_name.split(".")

@@ -1,7 +1,7 @@
-"""The monolith that the specification describes: one function does everything, in the order of its flow chart.
+"""The monolith of the specification: one function does everything, in the order of the flow chart.
 
-Written from the specification alone, as it reads: for every file that it has tracked it looks at the whole partition of
-the file's date, to learn whether the threshold is reached. What the specification leaves open is done the cheap way:
+For every tracked file it reads the whole partition of the file's date to check the threshold. Where the specification
+leaves a choice, the cheap way is taken:
 DynamoDB filters by status, reads are eventually consistent, nothing is logged.
 """
 
@@ -90,7 +90,7 @@ def track(date: str, name: str, path: str, size_bytes: int) -> None:
 
 
 def pending_files(date: str) -> list[TrackedFile]:
-    """Every row of the date is read, whatever its status: there is no index."""
+    """Reads every row of the date, of any status: there is no index."""
     pages = (
         dynamodb()
         .get_paginator("query")

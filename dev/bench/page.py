@@ -1,4 +1,4 @@
-"""docs/performance.md: its prose is written by hand, whatever is between two markers is made from the record."""
+"""docs/performance.md: prose by hand, and blocks between markers that are made from the record."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -26,7 +26,7 @@ Row = Sequence[str]
 
 
 def with_figures(page: str, record: Record) -> str:
-    """The page with its figures made anew. KeyError: a block that nobody makes."""
+    """The page with new figures. Raises KeyError for an unknown block."""
     return BLOCK.sub(lambda block: block[1] + BLOCKS[block[2]](record) + block[3], page)
 
 
@@ -256,7 +256,7 @@ def throughput(record: Record) -> str:
 
 
 def limits(record: Record) -> str:
-    """At which rate each quota bites, by what a file was measured to use of it."""
+    """The rate of files at which each quota is reached, from the measured use per file."""
     counts = record.counts[TYPICAL].per_file()
     function_seconds = sum(
         number * costs.function_ms(function, record.counts[TYPICAL]) / 1000

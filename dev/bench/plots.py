@@ -38,7 +38,7 @@ GROUPS = {
 
 
 def draw(record: Record, folder: Path = DOCS) -> list[Path]:
-    """Write all plots, and return where they are."""
+    """Writes all plots. Returns their paths."""
     drawn = {"cost-by-day": _cost_by_day(record), "reads-by-day": _reads_by_day(record), "bill": _bill(record)}
     paths = []
     for name, figure in drawn.items():

@@ -1,4 +1,4 @@
-"""What is measured: days of both systems, small files, batches of one, a backlog, a sweep."""
+"""The measured runs: days of both systems, small files, batches of one, a backlog, a sweep."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ class Run:
 
 
 def measured(run: Run) -> tuple[str, Counts]:
-    """What a process of a pool does."""
+    """The task of a process of the pool."""
     return run.name, run.measure()
 
 
@@ -55,7 +55,7 @@ def arrivals(pending: int, files: int = 50) -> Counts:
 
 
 def backlog(pending: int) -> Counts:
-    """One execution works on a backlog for as long as it may; `files` counts those that it has manifested."""
+    """One execution works on a backlog until its time is up. `files`: the files that it has manifested."""
     with MeteredWorld() as world:
         _seed_pending(world, pending)
         with world.metering() as counts:
@@ -109,7 +109,8 @@ def monolith_at(position: int, *, pending: int) -> Counts:
 
 
 def small_files_sampled() -> Counts:
-    """A manifest's worth of small files by stratified sampling: a check costs what the files that wait cost to read."""
+    """The small files of one manifest, by stratified sampling: the cost of a check is that of reading the pending
+    files."""
     per_manifest = settings().max_batch_bytes // days.SMALL_BYTES
     total = _small_files_at(per_manifest)
     for pending in _middles(per_manifest):
@@ -134,7 +135,7 @@ def _run_monolith(world: MeteredWorld, first: int, files: int) -> None:
 
 
 def _seed_pending(world: MeteredWorld, number: int, size_bytes: int = days.TYPICAL_BYTES) -> None:
-    """Rows like one that the workflow has written."""
+    """Rows that are like a row of the workflow."""
     with world.metering():
         world.trigger(days.messages(0, 1, size_bytes))
     (row,) = world.items()

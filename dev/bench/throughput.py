@@ -17,7 +17,7 @@ from dev.run import watch
 from dev.run.verify import verify
 
 FILES = 2_000
-# Files of 2 KB, manifests of about a hundred of them: what is timed is the workflow, not the copying of bytes.
+# Files of 2 KB, about a hundred in a manifest: the workflow is timed, not the copying of bytes.
 ROW = b'{"order_id": "%012d", "total": 12.34, "currency": "EUR", "city": "Porto"}\n'
 ROWS = 27
 PARAMETERS = {"ExpectedFileSizeMb": "0.002", "SizeTolerancePercent": "50", "MaxBatchSizeGb": "0.00019"}
@@ -30,7 +30,7 @@ JOB = "Glue job's stand-in"
 
 
 def measure() -> dict[str, dict[str, float]]:
-    """What `make run` does with 2,000 files, from the first upload until nothing is left to do."""
+    """Times 2,000 files in the embedded run, from the first upload to the end of all work."""
     files = [InputFile(f"folder1/2025-12-23-file{index:06}.ndjson", ROW % index * ROWS) for index in range(FILES)]
     with Emulator() as emulator:
         deployment = deploy(emulator, PARAMETERS)

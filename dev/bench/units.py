@@ -2,7 +2,7 @@
 
 Rules: developer guide, "DynamoDB item sizes and formats", "DynamoDB read and write operations", "Local secondary
 indexes: provisioned throughput considerations", "DynamoDB transactions: capacity management". An on-demand request
-unit is counted by the same rules as a capacity unit. Where the guide leaves room, the dearer reading is taken.
+unit is counted by the same rules as a capacity unit. If the guide is ambiguous, the dearer reading is taken.
 """
 
 from collections.abc import Iterable, Mapping
@@ -22,14 +22,14 @@ STORED_ITEM_OVERHEAD_BYTES = 100
 
 @dataclass(frozen=True, slots=True)
 class LocalIndex:
-    """A local secondary index: its sort key, and what each of its entries repeats of the item."""
+    """A local secondary index: its sort key and its projected attributes."""
 
     sort_key: str
     projected: frozenset[str]
     """With the keys of table and index."""
 
     def entry(self, item: Item | None) -> Item | None:
-        """What the index holds of an item; None where the item has no sort key for it (a sparse index)."""
+        """The entry of an item in the index; None if the item lacks the sort key (a sparse index)."""
         if item is None or self.sort_key not in item:
             return None
         return {name: value for name, value in item.items() if name in self.projected}
@@ -41,7 +41,7 @@ def item_bytes(item: Item) -> int:
 
 
 def stored_bytes(item: Item) -> int:
-    """What an item takes in the table's storage, whatever it takes of a request."""
+    """Bytes of an item in the table's storage."""
     return item_bytes(item) + STORED_ITEM_OVERHEAD_BYTES
 
 
@@ -75,8 +75,8 @@ def _number_bytes(text: str) -> int:
 
 
 def read_units(size: int, *, consistent: bool) -> float:
-    """One request of `size` bytes: GetItem's item, or all that a page of Query or Scan evaluated; 0 where there is
-    nothing, which costs as much as little."""
+    """One request of `size` bytes: GetItem's item, or all that a page of Query or Scan evaluated; 0 bytes cost as much
+    as one unit."""
     return max(1, ceil(size / READ_UNIT_BYTES)) * (1 if consistent else 0.5)
 
 
@@ -104,7 +104,8 @@ def _table_units(before: Item | None, after: Item | None) -> int:
 
 
 def _index_units(index: LocalIndex, item_before: Item | None, item_after: Item | None) -> int:
-    """An entry that appears, goes or changes is one write, one that moves is two, one that stays as it is none."""
+    """An entry that is added, removed or changed takes one write; an entry whose sort key changes takes two; an
+    unchanged entry takes none."""
     before, after = index.entry(item_before), index.entry(item_after)
     if before == after:
         return 0

@@ -43,7 +43,7 @@ are the real ones; moto plays the services. Repeat it with `make faults`, which 
 SHOWN_FAILURES = 20
 CHUNK = 8
 LINE_EVERY = 500
-"""Where a progress bar cannot be drawn."""
+"""Results between two progress lines, if no progress bar can be drawn."""
 # moto keeps something of every account it has played, and a process gets slower as it grows.
 TASKS_PER_PROCESS = 240
 KINDS = [*map(str, Kind), *PAIRS.values(), INTERLEAVED, SCHEDULE, CONTROL]
@@ -53,7 +53,7 @@ COLUMNS = ("What befalls the calls", "Runs", "Fault points", "Not reached", "Vio
 
 @dataclass
 class Figures:
-    """What the runs of one kind came to."""
+    """Figures of the runs of one kind."""
 
     runs: int = 0
     points: set[tuple[str, int]] = field(default_factory=set)

@@ -1,4 +1,4 @@
-"""The calls that a scenario makes, and what can befall one of them."""
+"""The calls of a scenario, and the faults that can strike them."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -8,7 +8,7 @@ Source = Literal["function", "integration", "invocation", "trigger"]
 
 
 class Kind(StrEnum):
-    """What befalls a call. The values are the words of the report."""
+    """The kind of a fault. The values are the words of the report."""
 
     FAILS = "fails before effect"
     LOST = "done, answer lost"
@@ -73,7 +73,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Fault:
-    """What befalls which call: its first attempt, or all attempts of the SDK or of the state's Retry."""
+    """A fault of one call: of its first attempt, or of all attempts of the SDK or of the state's Retry."""
 
     call: int
     kind: Kind
@@ -88,4 +88,4 @@ class Killed(BaseException):
 
 
 class TimedOut(BaseException):
-    """The function did not answer in its time; what it had done stays done."""
+    """The function did not answer before its timeout; its effects stay."""

@@ -1,4 +1,4 @@
-"""Everything that `make faults` plays, as tasks for the processes of a pool, and what came of each."""
+"""All runs of `make faults`, as tasks for the processes of a pool, and their results."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -23,7 +23,7 @@ SCHEDULES_PER_TASK = 25
 
 @dataclass(frozen=True)
 class Result:
-    """What came of a task. `violations` of a control: that nothing was violated."""
+    """The result of a task. A control has a violation if its invariant was not violated."""
 
     kind: str
     story: str
@@ -38,7 +38,7 @@ Task = Callable[[], Result]
 
 
 def perform_quietly(task: Task) -> Result:
-    """Functions print their metrics, which nobody reads here; the interpreter's threads print them too."""
+    """Discards the metrics that functions print, also from the interpreter's threads."""
     with open(os.devnull, "w") as nowhere:  # noqa: PTH123
         os.dup2(nowhere.fileno(), 1)
     return task()

@@ -85,7 +85,7 @@ class AimedLab(Lab):
 
 @dataclass(frozen=True)
 class Unswept(Scenario):
-    """No sweep comes: what only a sweep would find is lost, as far as this scenario goes."""
+    """Without a sweep: work that only a sweep would find stays undone in this scenario."""
 
     def play(self, lab: Lab) -> None:
         with mock.patch.object(lab, "sweep"):
@@ -94,7 +94,7 @@ class Unswept(Scenario):
 
 @dataclass(frozen=True)
 class Control:
-    """The clause that is broken, by what, in which run, and the invariant that must catch it."""
+    """A broken clause, the double that breaks it, the run, and the invariant that must notice."""
 
     clause: str
     scenario: Scenario
@@ -118,12 +118,12 @@ class Control:
             return {violation.partition(":")[0] for violation in violations(lab)}
 
 
-# What doubles are made of
+# Parts of doubles
 
 
 @contextmanager
 def changed_requests(client: Any, operation: str, change: Callable[[dict[str, Any]], None]) -> Iterator[None]:
-    """What the functions ask of an operation, changed on its way."""
+    """Changes the requests of the functions to an operation."""
 
     def handle(params: dict[str, Any], **_: Any) -> None:
         change(params)
@@ -148,7 +148,8 @@ def rewritten(operation: str, old: str, new: str) -> Double:
 
 
 def always(operation: str, clause: str) -> Double:
-    """The clause holds, whatever the table says. (A placeholder that no expression uses would be an error.)"""
+    """The clause always holds. (DynamoDB refuses a placeholder that no expression uses, so the clause stays in the
+    text.)"""
     return rewritten(operation, clause, f"({clause} OR attribute_not_exists(no_such_attribute))")
 
 
@@ -171,7 +172,7 @@ def edited(old: str, new: str) -> Callable[[str], str]:
 
 
 def edited_state(state: str, **fields: Any) -> Callable[[str], str]:
-    """The definition with fields of one state replaced; what is a list grows by them."""
+    """The definition with fields of one state replaced. Lists are extended instead."""
 
     def edit(text: str) -> str:
         definition = json.loads(text)
@@ -226,7 +227,7 @@ def nothing_while_a_start_settles(open_manifests: list[ManifestRecord], at: date
 
 
 def least_of_the_chosen(*values: Any) -> Any:
-    """`max`, but the least where it is asked for the greatest of the chosen files' pending_since."""
+    """`max`, but `min` for the pending_since of the chosen files."""
     return min(*values) if len(values) == 1 else max(*values)
 
 
@@ -699,4 +700,4 @@ UNREACHABLE = {
         "the marking is pending since after the cut, however late that is"
     ),
 }
-"""Clauses that no run can tell from their absence, and why. They stay: they cost nothing and say what is meant."""
+"""Clauses whose absence no run can notice, and why. They stay: they cost nothing and state the intention."""

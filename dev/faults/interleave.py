@@ -27,15 +27,15 @@ from dev.faults.scenarios import (
 STILL_SECONDS = 30
 """A call takes milliseconds: who is neither done nor waiting after this time hangs."""
 FIRST_CALLS = 60
-"""Where the seeded fault falls: most runs make more calls than that."""
-FAULTS = [kind for kind in Kind if kind not in PREEMPTIONS]  # stopping one while the others run is what this is about
+"""The seeded fault strikes one of the first calls; most runs make more calls."""
+FAULTS = [kind for kind in Kind if kind not in PREEMPTIONS]  # this module stops one thread while the others run
 
 Act = Callable[[Lab], object]
 
 
 @dataclass(frozen=True)
 class Played:
-    """One run: its story as drawn from the seed, who made which call in which order, and what was wrong in the end."""
+    """One run: its story as drawn from the seed, the order of calls, and the violations."""
 
     seed: int
     story: str
@@ -105,7 +105,7 @@ class Turns:
             self._wait_until_still()
 
     def _ready(self) -> list[str]:
-        """Who may act now; if nobody, then who may soonest."""
+        """The actors that may act now; if there are none, the actor that may act first."""
         waiting = sorted(self._waiting)
         ready = [name for name in waiting if self._not_before.get(name, 0) <= len(self.order)]
         return ready or [min(waiting, key=lambda name: self._not_before[name])]

@@ -1,4 +1,4 @@
-"""What must hold after every run, one function each. Each returns what is wrong, in words; nothing is right."""
+"""The invariants after every run, one function each. A function returns the violations as texts."""
 
 import re
 from collections import Counter

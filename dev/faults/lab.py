@@ -1,4 +1,4 @@
-"""The account under a fault: each AWS call passes through here, is numbered, and may suffer what a test has planned."""
+"""The account under faults: each AWS call passes through here, is numbered, and may suffer a planned fault."""
 
 import json
 import re
@@ -50,7 +50,7 @@ INVOCATION_ERRORS = {
     Kind.TIMES_OUT: "States.Timeout",
     Kind.ABORTED: "Lambda.Aborted",
 }
-"""What the interpreter is told when the invocation of a function suffers."""
+"""The error that the interpreter gets if a fault strikes the invocation of a function."""
 LEASE = timedelta(seconds=301)
 START_SETTLES = timedelta(seconds=manifests.START_SETTLE_SECONDS)
 REDELIVERIES = 5
@@ -72,7 +72,7 @@ class Version:
 
 @dataclass
 class Observations:
-    """What really happened, seen from behind the services: nothing that the code under test says of itself."""
+    """The true events, observed behind the services; nothing comes from the code under test."""
 
     versions: list[Version] = field(default_factory=list)
     removals: dict[str, str] = field(default_factory=dict)
@@ -80,8 +80,8 @@ class Observations:
     messages: list[dict[str, str]] = field(default_factory=list)
     """The event of each version and each removal, as it was sent first."""
     rows: dict[tuple[str, str], list[tuple[str, str | None]]] = field(default_factory=lambda: defaultdict(list))
-    """By (file_path, sequencer): the (status, manifest_path) that the version's row went through. What was removed
-    before it was heard of has its removal's sequencer."""
+    """By (file_path, sequencer): the (status, manifest_path) that the version's row went through. For a removal
+    without a known version it is the removal's sequencer."""
     records: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     """By manifest path: the statuses that its record went through."""
     objects: dict[str, list[list[str]]] = field(default_factory=lambda: defaultdict(list))
@@ -118,15 +118,15 @@ class _Zombie:
 
 
 def _at_once(call: str) -> None:
-    """Alone in the world: nobody to wait for."""
+    """Waits for nothing: there is only one actor."""
 
 
-# What belongs to one execution and not to the next. Threads inherit it from the thread that starts them.
+# State of one execution. Threads inherit it from the thread that starts them.
 _running: ContextVar[_Running] = ContextVar("running")
 _watching: ContextVar[bool] = ContextVar("watching", default=False)
 _skew: ContextVar[timedelta] = ContextVar("skew", default=timedelta(0))
 turn: ContextVar[Callable[[str], None]] = ContextVar("turn", default=_at_once)
-"""Waits until a call may be made. Whoever interleaves executions sets it for each."""
+"""Waits until a call may be made. The scheduler of interleaved executions sets it for each."""
 
 
 @dataclass
@@ -165,7 +165,7 @@ class Lab(World):
         self._numbers: dict[str, int] = {}
         self._snapshot: dict[tuple[str, str], dict[str, Any]] = {}
         self._versions: dict[tuple[str, str], str] = {}
-        """By key of a row: the sequencer of the version that it is about. A removal's is that of no version."""
+        """The sequencer of the version of each row, by its key. The sequencer of a removal belongs to no version."""
         enter = self._exit.enter_context
         lab = self
 
@@ -181,12 +181,12 @@ class Lab(World):
         return self
 
     def now(self) -> datetime:
-        """What a function reads off its clock."""
+        """The time that a function reads from its clock."""
         return self.time() + _skew.get()
 
     @contextmanager
     def skewed(self, skew: timedelta) -> Iterator[None]:
-        """The functions' clocks go wrong for what is started in here."""
+        """Functions that are started in this block have a skewed clock."""
         self._fastest_clock = max(self._fastest_clock, skew)
         right = _skew.set(skew)
         try:
@@ -200,7 +200,7 @@ class Lab(World):
         start_workflow.stepfunctions.cache_clear()
         start_workflow.sqs.cache_clear()
 
-    # What happens
+    # Events
 
     def arrive(self, key: str, size_bytes: int, sequencer: str = "01") -> dict[str, str]:
         """A file version is uploaded and its event sent. Returns the message, so that it can be sent again."""
@@ -227,7 +227,7 @@ class Lab(World):
         self.queue.send(event | {"messageId": f"{event['messageId']} again {self._copies}"}, self.time())
 
     def trigger(self) -> bool:
-        """What Lambda's event source mapping does once. False where no message was visible."""
+        """Delivers one batch, as Lambda's event source mapping does. False if no message was visible."""
         records = self.queue.receive(self.time())
         if not records:
             return False
@@ -251,7 +251,7 @@ class Lab(World):
             return super().tell_of_run(job_run_id)
 
     def expect(self, *faults: Fault) -> None:
-        """What the calls from now on suffer; they are numbered anew."""
+        """Plans faults for the calls from now on, and numbers them from 0."""
         self.faults, self.calls, self._numbers = faults, [], {}
 
     @contextmanager
@@ -263,7 +263,7 @@ class Lab(World):
             self._armed = outer
 
     def settle(self) -> None:
-        """Faults have stopped. What was given up lands when it is due, or when all is settled."""
+        """Stops the faults. Given-up calls land when they are due, or when everything has settled."""
         self.start_job_run = None
         self._landings = -1
         while self._landings:
@@ -288,7 +288,7 @@ class Lab(World):
             pass
 
     def land_zombies(self) -> None:
-        """Whatever was given up and has not landed yet does so now."""
+        """Lands all given-up calls that have not landed yet."""
         zombies, self.zombies = self.zombies, []
         for zombie in zombies:
             self._landings += 1

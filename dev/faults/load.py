@@ -24,7 +24,7 @@ from dev.run.verify import Check, overdue_dates, verify
 from toolkit.ending import end_when_told, exit_code_of
 
 DATES = ("2025-12-22", "2025-12-23", "2025-12-24")
-# Files of 2 KB, manifests of about 100 of them: what is tried here is not the bytes.
+# Files of 2 KB, about 100 in a manifest: the number of files matters here, not their bytes.
 FILE = b'{"order_id": "%012d", "total": 12.34, "currency": "EUR", "city": "Porto"}\n'
 ROWS = 27
 PARAMETERS = {

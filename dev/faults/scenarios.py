@@ -1,4 +1,4 @@
-"""What the faults are tried on: a beginning that goes well, and an act whose every call suffers in turn."""
+"""Scenarios of the fault sweep: a preparation without faults, and an act in which every call suffers in turn."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -32,7 +32,7 @@ class Scenario:
         return self.name
 
     def play(self, lab: Lab) -> None:
-        """Prepare, act under the lab's faults, and let the world go on until everything has settled."""
+        """Prepares, acts under the lab's faults, and continues until everything has settled."""
         self.prepare(lab)
         with lab.armed():
             self.act(lab)
@@ -123,7 +123,7 @@ def prepare_old_file(lab: Lab) -> None:
 
 
 def prepare_backlog(lab: Lab) -> None:
-    """Files of three batches, tracked while somebody else held the lock."""
+    """Files of three batches, tracked while another run held the lock."""
     arrive(lab, 5)
     assert locks.acquire(DAY, "somebody else", "its token")
     lab.deliver_all()
@@ -154,7 +154,7 @@ def run_of(lab: Lab, day: str) -> str:
 
 
 def prepare_removals(lab: Lab) -> None:
-    """One pending file, and one that a manifest names but that is not marked yet."""
+    """One pending file, and one unmarked file that a manifest names."""
     arrive(lab, 1)
     lab.deliver_all()
     prepare_open_manifest(lab, NEXT_DAY)

@@ -1,4 +1,4 @@
-"""Whatever comes in whatever order: Hypothesis draws schedules, and shrinks what breaks the promise to a short story.
+"""Random schedules: Hypothesis draws the events and their order, and shrinks a failing schedule to a short story.
 
 Profiles: `schedules` for `make test`, `nightly` for `make faults` and HYPOTHESIS_PROFILE=nightly.
 """

@@ -73,7 +73,7 @@ def pairs_of_faults(scenario: Scenario = SMALLEST) -> Iterator[Run]:
 
 
 def execute(run: Run) -> Result:
-    """Play the scenario under the faults, let the world go on, and look."""
+    """Plays the scenario under the faults, lets everything settle, and checks the invariants."""
     with Lab(environment=run.scenario.environment, faults=run.faults, rival=rival) as lab:
         run.scenario.play(lab)
         wrong = violations(lab)

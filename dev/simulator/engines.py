@@ -1,4 +1,4 @@
-"""What runs the definition: moto's interpreter, in this process."""
+"""Engines that run the definition: moto's interpreter, in this process."""
 
 import copy
 import marshal
@@ -40,11 +40,11 @@ Invoke = Callable[[dict[str, Any]], "Invocation"]
 
 
 class Engine(Protocol):
-    """Whatever speaks the API of Step Functions and calls the functions of one world at a time."""
+    """An engine with the API of Step Functions, which calls the functions of one world at a time."""
 
     @property
     def endpoint_url(self) -> str | None:
-        """Where its API is; None where moto answers for AWS."""
+        """The endpoint of its API; None if moto answers for AWS."""
 
     def attached(self, invoke: Invoke) -> AbstractContextManager[None]:
         """In it, states that are functions are answered by `invoke`, which is Lambda's Invoke."""
@@ -108,7 +108,7 @@ _parse_path_once = cache(parse_json_path)
 
 
 def _deep_copy(value: Any) -> Any:
-    """What copy.deepcopy does, ten times as fast for JSON, which almost all is that the interpreter copies."""
+    """Like copy.deepcopy, ten times as fast for JSON. The interpreter copies JSON almost only."""
     try:
         return marshal.loads(marshal.dumps(value))  # of this process alone
     except ValueError:

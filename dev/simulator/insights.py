@@ -1,4 +1,4 @@
-"""CloudWatch Logs Insights, as far as the README's queries go: translated to SQL, and run by SQLite.
+"""The part of CloudWatch Logs Insights that the documents' queries use: translated to SQL, and run by SQLite.
 
 No emulator evaluates `stats`, and none of the published packages does.
 """
@@ -43,7 +43,8 @@ class Latest:
 
 
 def run_query(query: str, lines: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What the query shows. Raises where it uses a field that no line has, or a command or function unknown here."""
+    """The result of a query. Raises for a field that no line has, and for a command or function that is unknown
+    here."""
     source, shown = "SELECT * FROM lines", "*"
     for command in query.split("|"):
         verb, arguments = command.split(maxsplit=1)

@@ -26,7 +26,7 @@ POLL_SECONDS = 0.25
 
 
 class StepFunctionsLocal:
-    """The engine of one world after the other: it starts slowly, and knows its endpoints from its start on."""
+    """One engine for all worlds, one after the other: it starts slowly, and its endpoints are fixed at its start."""
 
     def __init__(self, endpoint_url: str, endpoint: LambdaEndpoint) -> None:
         self.endpoint_url = endpoint_url

@@ -1,4 +1,4 @@
-"""What the functions write: their log lines, and their metrics in CloudWatch's embedded format."""
+"""Captures log lines and metrics of the functions."""
 
 import io
 import json
@@ -19,7 +19,7 @@ Metric = tuple[str, str, frozenset[tuple[str, str]]]
 
 
 class Telemetry:
-    """What was written since the capture began. Log lines are dictionaries, as they are to a query."""
+    """Log lines, as dictionaries, and metrics since the capture began."""
 
     def __init__(self) -> None:
         self.log_output, self.metric_output = io.StringIO(), io.StringIO()
@@ -47,7 +47,7 @@ class Telemetry:
 
     @property
     def metrics(self) -> dict[str, float]:
-        """The sum of each metric, whatever its dimensions."""
+        """The sum of each metric over all dimensions."""
         sums: dict[str, float] = defaultdict(float)
         for (_, name, _), values in self.metric_values.items():
             sums[name] += sum(values)
@@ -56,7 +56,7 @@ class Telemetry:
 
 @contextmanager
 def captured(level: str = "DEBUG") -> Iterator[Telemetry]:
-    """Functions log from this level on, and what they write is kept."""
+    """Sets the log level of the functions, and captures their output."""
     telemetry = Telemetry()
     (handler,) = logger.handlers
     previous_level = logger.log_level

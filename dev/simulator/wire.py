@@ -25,5 +25,5 @@ def response(request: Any, status: int, headers: Mapping[str, Any], body: str | 
 
 
 def answer(request: Any, status: int, document: Mapping[str, Any]) -> AWSResponse:
-    """What a service with a JSON protocol answers."""
+    """The response of a service with a JSON protocol."""
     return response(request, status, {"content-type": "application/x-amz-json-1.0"}, json.dumps(document))

@@ -1,4 +1,4 @@
-"""The account that executions run in, and what tests do to it: upload, break, wait, look."""
+"""The simulated account of executions, with the actions of tests: upload, break, wait, look."""
 
 import importlib
 import json
@@ -76,7 +76,7 @@ ENVIRONMENT = {
 
 BEGINNING = datetime(2025, 12, 23, 10, tzinfo=UTC)
 TICK = timedelta(milliseconds=1)
-"""What a look at the clock takes: time goes by, and in every run the same."""
+"""Time that passes at each reading of the clock, the same in every run."""
 Function = Callable[[dict[str, Any], Any], dict[str, Any]]
 Around = Callable[[Function, dict[str, Any]], Any]
 
@@ -105,7 +105,7 @@ class World:
     around: dict[str, Around] = field(default_factory=dict)
     """By state name: called instead of the function, with the function and its event."""
     edit_definition: Callable[[str], str] = str
-    """What a test changes in the definition."""
+    """A test's change of the definition."""
     start_job_run: Callable[[Callable[[], str]], str] | None = None
     """Called instead of Glue's StartJobRun, with the call that really starts the run."""
     engine: Engine = field(default_factory=Moto)
@@ -192,7 +192,7 @@ class World:
             Name=GLUE_JOB, Role="role", Command={"Name": "glueetl"}, ExecutionProperty={"MaxConcurrentRuns": 1000}
         )
 
-    # What happens in it
+    # Events
 
     def time(self) -> datetime:
         """The time as it is: the services' clock. It does not depend on the speed of this machine."""
@@ -200,7 +200,7 @@ class World:
         return BEGINNING + self._ticks * TICK + self.later
 
     def now(self) -> datetime:
-        """What a function reads off its clock."""
+        """The time that a function reads from its clock."""
         return self.time()
 
     def wait(self, **duration: float) -> None:
@@ -208,21 +208,21 @@ class World:
         self.later += timedelta(**duration)
 
     def end_run(self, job_run_id: str, state: str = "SUCCEEDED", message: str | None = None) -> None:
-        """A run of the job comes to its end. Until then it is running, however long that takes."""
+        """Ends a run of the job. Until then the run is running."""
         self.ends[job_run_id] = {"JobRunState": state} | ({"ErrorMessage": message} if message else {})
 
     def tell_of_run(self, job_run_id: str) -> Execution:
-        """What EventBridge does when it is told of a run's end."""
+        """Starts an execution for the end of a run, as EventBridge does."""
         job_runs = [{"job_run_id": job_run_id}]
         return self.execute({"job_runs": job_runs, "dates": [], "rejected": [], "ignored": 0})
 
     def upload(self, key: str, size_bytes: int, **event: Any) -> dict[str, str]:
-        """Put an object (its bytes are not needed, its size is) and return the queue message that tells of it."""
+        """Puts an object (of the given size, without bytes) and returns the queue message of its event."""
         self.s3.put_object(Bucket=INPUT_BUCKET, Key=key, Body=b"{}\n")
         return message(key, size_bytes, **event)
 
     def delete(self, key: str, **event: Any) -> dict[str, str]:
-        """Delete an object and return the queue message that tells of it."""
+        """Deletes an object and returns the queue message of its event."""
         self.s3.delete_object(Bucket=INPUT_BUCKET, Key=key)
         return message_of_removal(key, **event)
 
@@ -272,14 +272,14 @@ class World:
         return self.start_job_run(start) if self.start_job_run else start()
 
     def call(self, state: str, event: dict[str, Any]) -> Any:
-        """Call the function of a state, or what the test put in its place."""
+        """Calls the function of a state, or the test's replacement."""
         function: Function = importlib.import_module(FUNCTIONS[state]).handler
         around = self.around.get(state)
         if around is not None:
             return around(function, event)
         return function(event, None)
 
-    # What is in it
+    # Contents
 
     def rows(self) -> list[dict[str, Any]]:
         """Every item of the table."""
