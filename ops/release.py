@@ -14,6 +14,7 @@ from manifest_builder import versions
 from manifest_builder.files import FileVersion
 from manifest_builder.rows import FileRow
 from manifest_builder.tracking import file_rows
+from manifest_builder.validation import reason_to_refuse
 from ops import events
 from ops.keys import named_file
 from ops.screen import Screen
@@ -63,7 +64,7 @@ def _look(rows: list[FileRow], file: FileVersion) -> tuple[str, None] | tuple[No
         return "the object is not in the bucket any more", None
     if not versions.is_version_of(found.file, quarantined[0]):
         return "the version that was refused is not the current one, which has an event of its own", None
-    refused = _reason_to_refuse(file.key, found.file.size_bytes)
+    refused = reason_to_refuse(file.key, found.file.size_bytes)
     if refused:
         return f"the settings still refuse it ({refused}): change them first, then release it", None
     return None, found.file
@@ -84,10 +85,3 @@ def _event(file: FileVersion, date_prefix: str, region: str) -> dict[str, Any]:
         version_id=file.version_id,
         region=region,
     )
-
-
-def _reason_to_refuse(key: str, size_bytes: int) -> str | None:
-    # Importing a function reads its settings, so the import comes after find_stack has set them.
-    from validate_file import reason_to_refuse
-
-    return reason_to_refuse(key, size_bytes)

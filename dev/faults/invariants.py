@@ -8,7 +8,7 @@ from typing import Any
 from dev.faults.lab import Lab, Version
 from manifest_builder import clock
 from manifest_builder.settings import settings
-from validate_file import reason_to_refuse
+from manifest_builder.validation import reason_to_refuse
 
 Invariant = Callable[[Lab], Iterator[str]]
 FORWARD = re.compile(r"open( started( open started)*( succeeded| failed)?)?( open)?")

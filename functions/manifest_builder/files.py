@@ -9,7 +9,8 @@ from typing import Any, Self
 
 # A sort key holds at most this many bytes (DynamoDB quotas); an S3 key has the same limit.
 MAX_KEY_BYTES = 1024
-EXTENSION = ".ndjson"
+ACCEPTED_EXTENSIONS = (".ndjson",)
+"""Case matters (specification, validate_file)."""
 NULL_VERSION = "null"
 
 # The lookahead finds dates that overlap an impossible one.
@@ -94,6 +95,11 @@ class Removal(FileName):
     def to_state(self) -> dict[str, Any]:
         """With the fields that the state machine itself reads of a file."""
         return {"removed": True, "size_bytes": 0, **asdict(self)}
+
+
+def has_accepted_extension(key: str) -> bool:
+    """Whether the key ends in an accepted extension."""
+    return key.endswith(ACCEPTED_EXTENSIONS)
 
 
 def date_in_key(key: str) -> str | None:

@@ -167,4 +167,5 @@ def is_worth_a_row(removal: Removal) -> bool:
     A key without a date has its row on the day of its creation, which the event of the removal does not tell.
     """
     names_a_moment = removal.version_id != NULL_VERSION if removal.version_id else removal.sequencer is not None
-    return names_a_moment and removal.key.endswith(files.EXTENSION) and files.date_in_key(removal.key) is not None
+    may_be_valid = files.has_accepted_extension(removal.key)
+    return names_a_moment and may_be_valid and files.date_in_key(removal.key) is not None
