@@ -163,7 +163,7 @@ def page(figures: dict[str, Figures], seconds: float) -> str:
         "",
         "A fault strikes the first attempt of a call and, in another run, every attempt of the SDK or of the state's",
         "`Retry`. Second runs of a job are counted: they occur only where Glue accepts a start more than 60 s after it",
-        "was given up, or answers `GetJobRuns` without a run that it has started (README, Limits).",
+        "was given up, or answers `GetJobRuns` without a run that it has started ([limits](limits.md)).",
         "",
         "## Scenarios",
         "",

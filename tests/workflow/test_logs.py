@@ -1,4 +1,4 @@
-"""The lines that a real run of the definition leaves in the log, and what the README's queries find in them."""
+"""The lines that a real run of the definition leaves in the log, and the results of the documents' queries on them."""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from dev.simulator.world import FUNCTIONS, World
 from tests.documents.markdown import queries
 from tests.workflow.scenarios import mixed, one_file_fails
 
-# The file that the README's query asks for; `deliver` uploads one of this name.
+# The file that the documents' query asks for; `deliver` uploads one of this name.
 FILE = f"{DAY}-file001.ndjson"
 FILE_BOXES = {"ValidateFile", "TrackFile", "QuarantineFile", "RecordRemoval"}
 

@@ -1,4 +1,4 @@
-"""The metrics that real runs write, and those that alarms, dashboard and README speak of: they are the same."""
+"""The metrics that real runs write, and those that alarms, dashboard and documents name: they are the same."""
 
 import pytest
 
