@@ -5,13 +5,15 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
 
 from toolkit.exit_codes import INTERRUPTED, TERMINATED
 
 PARENT_POLL_SECONDS = 0.5
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Terminated(BaseException):
@@ -42,11 +44,29 @@ def exit_code_of(command: Callable[[], int]) -> int:
         return TERMINATED
 
 
+@contextmanager
+def held_signals() -> Iterator[None]:
+    """In this block, signals wait; they take effect at its end. Threads and processes started here still hold them."""
+    came: list[int] = []
+    # The mask is inherited. It does not suffice: another thread of this process may take a signal.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    handlers = {number: signal.signal(number, lambda number, frame: came.append(number)) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        if came:
+            signal.raise_signal(came[0])
+
+
 def leave_signals_to_the_parent() -> None:
     """For worker processes: Ctrl-C in a terminal reaches them too, but their parent ends them, by SIGTERM."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
 
 def _terminate(signal_number: int, frame: FrameType | None) -> NoReturn:

@@ -5,7 +5,6 @@ import os
 import sys
 import time
 from collections.abc import Collection
-from multiprocessing import get_context
 from pathlib import Path
 
 from rich.console import Console
@@ -19,7 +18,8 @@ os.environ.update(ENVIRONMENT)  # importing a function checks its settings
 from dev.bench import bars, coldstart, machine, page, throughput
 from dev.bench.counts import CSV, Counts, Record
 from dev.bench.runs import measured, runs
-from toolkit.ending import end_when_told, exit_code_of, leave_signals_to_the_parent
+from dev.workers import workers
+from toolkit.ending import end_when_told, exit_code_of
 
 PARTS = ("timings", "counts")
 
@@ -67,7 +67,7 @@ def count(processes: int, console: Console) -> dict[str, Counts]:
     planned, counts = runs(), {}
     with Progress(console=console, transient=True) as progress:
         task = progress.add_task("runs", total=len(planned))
-        with get_context("spawn").Pool(processes, leave_signals_to_the_parent, maxtasksperchild=1) as pool:
+        with workers(processes, tasks_per_process=1) as pool:
             for name, found in pool.imap_unordered(measured, planned, chunksize=1):
                 counts[name] = found
                 progress.console.print(f"{name}: {found.seconds:.0f} s")

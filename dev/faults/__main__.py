@@ -12,7 +12,6 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import redirect_stdout
 from dataclasses import dataclass, field
-from multiprocessing import get_context
 from pathlib import Path
 
 from rich.console import Console
@@ -29,7 +28,8 @@ from dev.faults.calls import PREEMPTIONS, Kind
 from dev.faults.campaign import CONTROL, INTERLEAVED, PAIRS, SCHEDULE, Result, Task
 from dev.faults.controls import CONTROLS, UNREACHABLE
 from dev.faults.scenarios import SCENARIOS, Scenario
-from toolkit.ending import end_when_told, exit_code_of, leave_signals_to_the_parent
+from dev.workers import workers
+from toolkit.ending import end_when_told, exit_code_of
 
 REPORT = DOCS / "reliability.md"
 HEAD = """\
@@ -83,9 +83,7 @@ def main() -> int:
             tasks = list(planned(scenarios, options))[:: options.every]
         progress.update(bar, total=len(tasks), description="runs")
         results: list[Result] = []
-        with get_context("spawn").Pool(
-            options.processes, leave_signals_to_the_parent, maxtasksperchild=TASKS_PER_PROCESS // CHUNK
-        ) as pool:
+        with workers(options.processes, TASKS_PER_PROCESS // CHUNK) as pool:
             for result in pool.imap_unordered(campaign.perform_quietly, tasks, chunksize=CHUNK):
                 results.append(result)
                 progress.advance(bar)
