@@ -2,7 +2,6 @@
 
 import io
 import json
-import re
 import threading
 import time
 from collections import Counter
@@ -23,7 +22,7 @@ from moto.stepfunctions.parser.models import stepfunctions_parser_backends
 import start_workflow
 from dev.bench import units
 from dev.bench.counts import Counts
-from dev.simulator import engines, wire
+from dev.simulator import wire
 from dev.simulator.world import ACCOUNT, REGION, TRACKING_TABLE, Execution, World
 from manifest_builder import telemetry
 
@@ -38,7 +37,6 @@ LIKE_DEPLOYED = {
 # What an invocation takes of the world's clock, which every look at it moves on by a millisecond. A mark looks twice: a
 # date's rows take 500 marks a second (marking.mark_manifested).
 INVOCATION = timedelta(milliseconds=250)
-PATIENCE_SECONDS = 1800
 EXECUTION_ARN = (
     f"arn:aws:states:{REGION}:{ACCOUNT}:express:manifest-builder-prod:"
     "b7e151628aed2a6abf7158809cf4f3c7:1f3d5b79-2c4e-4a6b-8c0d-e1f203142536"
@@ -51,15 +49,8 @@ class MeteredWorld(World):
 
     environment: dict[str, str] = field(default_factory=lambda: dict(LIKE_DEPLOYED))
 
-    def __post_init__(self) -> None:
-        # The interpreter's own timeouts would depend on the speed of this machine.
-        self.edit_definition = lambda text: re.sub(
-            r'"TimeoutSeconds": \d+', f'"TimeoutSeconds": {PATIENCE_SECONDS}', text
-        )
-
     def __enter__(self) -> Self:
         super().__enter__()
-        self._exit.enter_context(mock.patch.object(engines, "EXECUTION_SECONDS", PATIENCE_SECONDS))
         self.s3.create_bucket(Bucket=DEPLOYED_MANIFEST_BUCKET)
         self.table = dynamodb_backends[ACCOUNT][REGION].tables[TRACKING_TABLE]
         keys = {key["AttributeName"] for key in self.table.schema}

@@ -4,6 +4,7 @@ import random
 import threading
 from collections import Counter, defaultdict
 from collections.abc import Callable
+from contextvars import copy_context
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -64,7 +65,7 @@ class Stall:
 class Turns:
     """Each call of an actor waits for its turn. A turn is given when all are waiting, or at their end.
 
-    An actor is sequential (a Lab's Maps run one item at a time), so the draws alone decide the order of all calls.
+    An actor is sequential (the interpreter has no threads), so the draws alone decide the order of all calls.
     """
 
     def __init__(self, draw: random.Random, stalls: dict[str, Stall], pass_time: Callable[[timedelta], None]) -> None:
@@ -85,7 +86,7 @@ class Turns:
         self._not_before = dict(begin)
         for name, act in actors.items():
             self._busy = name
-            threading.Thread(target=self._act, args=(name, act), daemon=True).start()
+            threading.Thread(target=copy_context().run, args=(self._act, name, act), daemon=True).start()
             self._wait_until_still()
         while self._waiting:
             chosen = self._draw.choice(self._ready())

@@ -1,8 +1,6 @@
 """The account under faults: each AWS call passes through here, is numbered, and may suffer a planned fault."""
 
 import json
-import re
-import threading
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -100,7 +98,7 @@ class Observations:
 
 @dataclass
 class _Running:
-    """An execution under way, the same for all threads that work for it."""
+    """An execution under way."""
 
     started_at: str = ""
     aborted: bool = False
@@ -121,7 +119,7 @@ def _at_once(call: str) -> None:
     """Waits for nothing: there is only one actor."""
 
 
-# State of one execution. Threads inherit it from the thread that starts them.
+# State of one execution.
 _running: ContextVar[_Running] = ContextVar("running")
 _watching: ContextVar[bool] = ContextVar("watching", default=False)
 _skew: ContextVar[timedelta] = ContextVar("skew", default=timedelta(0))
@@ -135,17 +133,6 @@ class Lab(World):
 
     faults: tuple[Fault, ...] = ()
     rival: Callable[["Lab"], None] | None = None
-
-    def __post_init__(self) -> None:
-        edit = self.edit_definition
-
-        def edit_further(text: str) -> str:
-            # One Map item after the other, so that a call's number means the same call in every run.
-            text = re.sub(r'"MaxConcurrency": \d+', '"MaxConcurrency": 1', edit(text))
-            # Timeouts are faults here; the interpreter's own would depend on the speed of this machine.
-            return re.sub(r'"TimeoutSeconds": \d+', '"TimeoutSeconds": 600', text)
-
-        self.edit_definition = edit_further
 
     def __enter__(self) -> Self:
         self._fastest_clock = timedelta(0)
@@ -173,7 +160,6 @@ class Lab(World):
             return lab._send(stubber, event_name, request)
 
         enter(mock.patch.object(BotocoreStubber, "__call__", send))
-        enter(_threads_inherit_context())
         enter(mock.patch.object(marking, "ThreadPoolExecutor", _InThisThread))
         enter(mock.patch.object(start_workflow, "ThreadPoolExecutor", _InThisThread))
         enter(mock.patch.object(table, "time", SimpleNamespace(sleep=lambda _: None)))
@@ -628,19 +614,6 @@ class _InThisThread:
 
     def map(self, call: Callable[[Any], Any], items: Any) -> list[Any]:
         return [call(item) for item in items]
-
-
-@contextmanager
-def _threads_inherit_context() -> Iterator[None]:
-    """The interpreter runs executions, branches and tasks in threads: each belongs to the execution that starts it."""
-    start = threading.Thread.start
-
-    def start_with_context(thread: threading.Thread) -> None:
-        thread.run = partial(copy_context().run, thread.run)  # type: ignore[method-assign]
-        start(thread)
-
-    with mock.patch.object(threading.Thread, "start", start_with_context):
-        yield
 
 
 def _plain(value: DynamoType) -> Any:

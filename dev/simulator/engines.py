@@ -3,10 +3,9 @@
 import copy
 import marshal
 import threading
-from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Protocol
@@ -15,7 +14,10 @@ from unittest import mock
 from jsonpath_ng.ext.parser import parse as parse_json_path
 from moto.stepfunctions.parser.asl.component.common.path import result_path
 from moto.stepfunctions.parser.asl.component.common.retry import retrier_decl
+from moto.stepfunctions.parser.asl.component.program import program
 from moto.stepfunctions.parser.asl.component.state.exec import execute_state
+from moto.stepfunctions.parser.asl.component.state.exec.state_map.iteration import inline_iteration_component
+from moto.stepfunctions.parser.asl.component.state.exec.state_parallel import branch_worker
 from moto.stepfunctions.parser.asl.component.state.exec.state_task import lambda_eval_utils
 from moto.stepfunctions.parser.asl.component.state.exec.state_task.service import (
     state_task_service_dynamodb,
@@ -24,7 +26,7 @@ from moto.stepfunctions.parser.asl.component.state.exec.state_task.service impor
 from moto.stepfunctions.parser.asl.eval import states
 from moto.stepfunctions.parser.asl.parse.asl_parser import AmazonStateLanguageParser
 from moto.stepfunctions.parser.asl.utils import boto_client, json_path
-from moto.stepfunctions.parser.backend.execution import BaseExecutionWorkerCommunication
+from moto.stepfunctions.parser.backend.execution_worker import ExecutionWorker
 
 from dev.simulator.mocked_responses import mocked_responses
 
@@ -33,9 +35,8 @@ if TYPE_CHECKING:
 
     from dev.engines.lambda_endpoint import Invocation
 
-EXECUTION_SECONDS = 60
 MOTO = threading.RLock()
-"""Held while moto answers a request: its DynamoDB is not thread-safe, and the branches of a Map are threads."""
+"""Held while moto answers a request: its DynamoDB is not thread-safe, and an engine outside calls from many threads."""
 Invoke = Callable[[dict[str, Any]], "Invocation"]
 
 
@@ -57,8 +58,9 @@ class Engine(Protocol):
 
 
 class Moto:
-    """moto's interpreter, without its waits and without parsing anything twice.
+    """moto's interpreter, in the thread that waits for the execution, without its waits, parsing nothing twice.
 
+    The items of a Map and the branches of a Parallel run one after the other.
     With a `mock_config`, the ARN of a machine may be followed by `#` and one of its test cases.
     """
 
@@ -66,15 +68,12 @@ class Moto:
 
     def __init__(self, mock_config: Path | None = None) -> None:
         self._mock_config = mock_config
-        self._ends: defaultdict[str, threading.Event] = defaultdict(threading.Event)
+        self._started: dict[str, ExecutionWorker] = {}
 
     @contextmanager
     def attached(self, invoke: Invoke) -> Iterator[None]:
-        terminated = BaseExecutionWorkerCommunication.terminated
-
-        def signal_end(communication: BaseExecutionWorkerCommunication) -> None:
-            terminated(communication)
-            self._ends[communication.execution.exec_arn].set()
+        def start(worker: ExecutionWorker) -> None:
+            self._started[worker._evaluation_details.execution_details.arn] = worker
 
         with ExitStack() as stack:
 
@@ -90,7 +89,10 @@ class Moto:
                 patch(module, "parse", _parse_path_once)
             for module in (execute_state, result_path, states):
                 patch(module, "copy", SimpleNamespace(deepcopy=_deep_copy))
-            patch(BaseExecutionWorkerCommunication, "terminated", signal_end)
+            patch(ExecutionWorker, "start", start)
+            patch(execute_state, "Thread", _CallingThread)
+            for module in (program, inline_iteration_component, branch_worker):
+                patch(module, "threading", SimpleNamespace(Thread=_CallingThread))
             if self._mock_config:
                 stack.enter_context(mocked_responses(self._mock_config))
             yield
@@ -99,7 +101,22 @@ class Moto:
         return sfn.create_state_machine(name="manifest-builder", roleArn=role, definition=definition)["stateMachineArn"]
 
     def wait_for_end(self, sfn: "SFNClient", execution_arn: str) -> None:
-        assert self._ends[execution_arn].wait(EXECUTION_SECONDS), "the execution hangs"
+        self._started.pop(execution_arn)._execution_logic()  # type: ignore[no-untyped-call]
+
+
+class _CallingThread:
+    """A thread of the interpreter that is none: its work is done when it is started."""
+
+    native_id = None
+
+    def __init__(self, *, target: Callable[..., Any], args: tuple[Any, ...] = (), **_: Any) -> None:
+        self.start = partial(target, *args)
+
+    def join(self, timeout: float | None = None) -> None:
+        pass
+
+    def is_alive(self) -> bool:
+        return False
 
 
 # moto parses the definition for each execution (0.3 s); what an execution changes is not in the parsed program.
