@@ -62,9 +62,13 @@ def held_signals() -> Iterator[None]:
 
 
 def leave_signals_to_the_parent() -> None:
-    """For worker processes: Ctrl-C in a terminal reaches them too, but their parent ends them, by SIGTERM."""
+    """For worker processes: Ctrl-C in a terminal reaches them too, but their parent ends them, by SIGTERM.
+
+    A worker leads a process group, so that the processes that it has forked end with it.
+    """
+    os.setpgid(0, 0)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, lambda number, frame: os.killpg(0, signal.SIGKILL))
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 

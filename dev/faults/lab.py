@@ -133,6 +133,8 @@ class Lab(World):
 
     faults: tuple[Fault, ...] = ()
     rival: Callable[["Lab"], None] | None = None
+    before_call: Callable[["Lab", Call], None] | None = None
+    """Called before each call that is counted, before it is decided whether a fault strikes it."""
 
     def __enter__(self) -> Self:
         self._fastest_clock = timedelta(0)
@@ -457,6 +459,8 @@ class Lab(World):
         call = Call(len(self.calls), source, service, operation)
         self.calls.append(call)
         self._numbers[identity] = call.number
+        if self.before_call:
+            self.before_call(self, call)
         return call, True
 
     def _fault_for(self, call: Call, is_first: bool) -> Fault | None:

@@ -37,6 +37,15 @@ class Run:
 
 
 @dataclass(frozen=True)
+class Outcome:
+    """The end of a lab: its violations, the second runs of jobs, and the faults that struck."""
+
+    violations: tuple[str, ...]
+    second_runs: int = 0
+    reached: tuple[Fault, ...] = ()
+
+
+@dataclass(frozen=True)
 class Result:
     run: Run
     reached: bool
@@ -76,13 +85,19 @@ def execute(run: Run) -> Result:
     """Plays the scenario under the faults, lets everything settle, and checks the invariants."""
     with Lab(environment=run.scenario.environment, faults=run.faults, rival=rival) as lab:
         run.scenario.play(lab)
-        wrong = violations(lab)
-        second_runs = lab.second_runs()
+        return result_of(run, outcome_of(lab))
+
+
+def outcome_of(lab: Lab) -> Outcome:
+    return Outcome(tuple(violations(lab)), lab.second_runs(), tuple(lab.reached))
+
+
+def result_of(run: Run, outcome: Outcome) -> Result:
+    wrong = outcome.violations
     if run.may_run_twice:
-        wrong = [text for text in wrong if not text.startswith("no_manifest_starts_a_second_run")]
+        wrong = tuple(text for text in wrong if not text.startswith("no_manifest_starts_a_second_run"))
     # The second fault of a pair may hit a call that is not made any more after the first.
-    reached = run.faults[0] in lab.reached
-    return Result(run, reached, tuple(wrong), second_runs)
+    return Result(run, run.faults[0] in outcome.reached, wrong, outcome.second_runs)
 
 
 def rival(lab: Lab) -> None:

@@ -1,7 +1,5 @@
 """Engines that run the definition: moto's interpreter, in this process."""
 
-import copy
-import marshal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -23,7 +21,6 @@ from moto.stepfunctions.parser.asl.component.state.exec.state_task.service impor
     state_task_service_dynamodb,
     state_task_service_glue,
 )
-from moto.stepfunctions.parser.asl.eval import states
 from moto.stepfunctions.parser.asl.parse.asl_parser import AmazonStateLanguageParser
 from moto.stepfunctions.parser.asl.utils import boto_client, json_path
 from moto.stepfunctions.parser.backend.execution_worker import ExecutionWorker
@@ -87,8 +84,6 @@ class Moto:
             patch(AmazonStateLanguageParser, "parse", _parse_once)
             for module in (json_path, result_path):
                 patch(module, "parse", _parse_path_once)
-            for module in (execute_state, result_path, states):
-                patch(module, "copy", SimpleNamespace(deepcopy=_deep_copy))
             patch(ExecutionWorker, "start", start)
             patch(execute_state, "Thread", _CallingThread)
             for module in (program, inline_iteration_component, branch_worker):
@@ -122,14 +117,6 @@ class _CallingThread:
 # moto parses the definition for each execution (0.3 s); what an execution changes is not in the parsed program.
 _parse_once = staticmethod(cache(AmazonStateLanguageParser.parse))
 _parse_path_once = cache(parse_json_path)
-
-
-def _deep_copy(value: Any) -> Any:
-    """Like copy.deepcopy, ten times as fast for JSON. The interpreter copies JSON almost only."""
-    try:
-        return marshal.loads(marshal.dumps(value))  # of this process alone
-    except ValueError:
-        return copy.deepcopy(value)
 
 
 @cache

@@ -31,6 +31,7 @@ from dev.engines import history, lambda_endpoint
 from dev.engines.lambda_endpoint import Invocation
 from dev.simulator import wire
 from dev.simulator.engines import MOTO, Engine, Moto
+from dev.simulator.shortcuts import shortcuts
 from dev.template import definition, table_schema
 from manifest_builder import aws, clock, manifests
 from manifest_builder.settings import settings
@@ -119,6 +120,7 @@ class World:
         # All calls come through botocore: preparing moto's answers to other libraries takes 50 ms a world.
         enter(mock.patch.object(models, "RESPONSES_METHODS", []))
         enter(mock_aws(config={"stepfunctions": {"execute_state_machine": True}}))
+        enter(shortcuts())
         enter(mock.patch.object(clock, "now", self.now))
         enter(mock.patch.object(boto3, "client", _session().client))
         enter(mock.patch.object(BaseJSONSerializer, "_serialize_type_structure", _serialize_structure))

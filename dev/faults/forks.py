@@ -1,0 +1,98 @@
+"""Many runs of one scenario at the price of few: the calls that they have in common are made once.
+
+The process plays the scenario and forks itself before each call that a fault strikes. The child goes on with the fault,
+its parent without it. So each run plays in a process of its own and sees what it sees when it is played alone: the
+memory of a process holds the whole account, its clock, and the functions.
+"""
+
+import os
+import pickle
+import traceback
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import NoReturn
+
+from dev.faults.calls import Call, Fault
+from dev.faults.lab import Lab
+from dev.faults.sweep import Outcome, Result, Run, outcome_of, result_of, rival
+
+Numbered = dict[int, Run]
+"""Runs by their place in the sequence that was asked for."""
+
+
+def explore(runs: Sequence[Run]) -> list[Result]:
+    """The results of runs of one scenario, in their order; the same as those of `sweep.execute`.
+
+    The process must have no other thread: a fork would not have it. A run that raises, or ends its process, has that as
+    its violation.
+    """
+    if not runs:
+        return []
+    scenario = runs[0].scenario
+    assert all(run.scenario is scenario for run in runs)
+    branch = _Branch()
+    if not branch.forked(dict(enumerate(runs))):
+        return [result_of(run, branch.outcomes[number]) for number, run in enumerate(runs)]
+    try:
+        with Lab(environment=scenario.environment, rival=rival, before_call=branch.before_call) as lab:
+            scenario.play(lab)
+            branch.end(outcome_of(lab))
+    except BaseException:
+        branch.end(Outcome((f"the run raised an exception: {traceback.format_exc()}",)))
+
+
+class _Branch:
+    """One process: the runs that it still has to fork off or to play itself, and the outcomes that it knows."""
+
+    def __init__(self) -> None:
+        self.outcomes: dict[int, Outcome] = {}
+        self._runs: Numbered = {}
+        self._parent = -1
+        """A pipe to the parent, for the outcomes."""
+
+    def before_call(self, lab: Lab, call: Call) -> None:
+        for fault, runs in self._struck(call, len(lab.faults)).items():
+            if self.forked(runs):
+                lab.faults += (fault,)
+                return
+            for number in runs:
+                del self._runs[number]
+        if not self._runs:
+            self._report()
+
+    def _struck(self, call: Call, faults: int) -> dict[Fault, Numbered]:
+        """Runs by their next fault, if the fault strikes this call; `faults` have struck already."""
+        found: dict[Fault, Numbered] = defaultdict(dict)
+        for number, run in self._runs.items():
+            if len(run.faults) > faults and run.faults[faults].call == call.number:
+                found[run.faults[faults]][number] = run
+        return found
+
+    def forked(self, runs: Numbered) -> bool:
+        """True in the child, which has the runs; False in the parent, which has their outcomes."""
+        reading, writing = os.pipe()
+        child = os.fork()
+        if not child:
+            os.close(reading)
+            self._parent, self._runs, self.outcomes = writing, dict(runs), {}
+            return True
+        os.close(writing)
+        with open(reading, "rb") as answers:  # noqa: PTH123
+            answer = answers.read()
+        _, status = os.waitpid(child, 0)
+        if status == 0:
+            self.outcomes |= pickle.loads(answer)  # of the child alone  # noqa: S301
+        else:
+            code = os.waitstatus_to_exitcode(status)
+            self.outcomes |= dict.fromkeys(runs, Outcome((f"the process of the run ended with exit code {code}",)))
+        return False
+
+    def end(self, outcome: Outcome) -> NoReturn:
+        """The runs that are left had no further fault, or none that struck: this outcome is theirs."""
+        self.outcomes |= dict.fromkeys(self._runs, outcome)
+        self._report()
+
+    def _report(self) -> NoReturn:
+        with open(self._parent, "wb") as parent:  # noqa: PTH123
+            pickle.dump(self.outcomes, parent)
+        os._exit(0)  # the child must not go on with the work of the process that it was forked from
