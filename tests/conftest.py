@@ -3,6 +3,7 @@
 import os
 
 from dev.simulator.world import ENVIRONMENT
+from tests.groups import pytest_collection_modifyitems  # noqa: F401 - a hook of pytest
 from tests.timeouts import pytest_runtest_call  # noqa: F401 - a hook of pytest
 
 os.environ.update(ENVIRONMENT)
