@@ -1,5 +1,6 @@
 """Importing a function checks its settings, so they are there before anything else is."""
 
+import gc
 import os
 
 from dev.simulator.world import ENVIRONMENT
@@ -7,3 +8,10 @@ from tests.groups import pytest_collection_modifyitems  # noqa: F401 - a hook of
 from tests.timeouts import pytest_runtest_call  # noqa: F401 - a hook of pytest
 
 os.environ.update(ENVIRONMENT)
+
+
+def pytest_collection_finish() -> None:
+    """Modules and tests stay until the end: the garbage collector leaves them out, and comes less often."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 50)
