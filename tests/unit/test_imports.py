@@ -11,6 +11,9 @@ import pytest
 
 from dev.simulator.world import ENVIRONMENT, FUNCTIONS
 
+# Each function is imported once for all tests.
+pytestmark = pytest.mark.xdist_group("imports")
+
 CODE = Path(__file__).parents[2] / "functions"
 WITHOUT_AWS = {"parse_event", "validate_file", "report_result"}
 ALL = {*FUNCTIONS.values(), "start_workflow"}

@@ -14,6 +14,8 @@ from dev.simulator.world import FUNCTIONS, World
 from tests.documents.markdown import queries
 from tests.workflow.scenarios import mixed, one_file_fails
 
+pytestmark = pytest.mark.xdist_group("logs")
+
 # The file that the documents' query asks for; `deliver` uploads one of this name.
 FILE = f"{DAY}-file001.ndjson"
 FILE_BOXES = {"ValidateFile", "TrackFile", "QuarantineFile", "RecordRemoval"}

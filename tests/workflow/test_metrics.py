@@ -20,6 +20,8 @@ from tests.workflow.scenarios import (
     with_glue,
 )
 
+pytestmark = pytest.mark.xdist_group("metrics")
+
 NAMESPACE = ENVIRONMENT["POWERTOOLS_METRICS_NAMESPACE"]
 # By namespace: the dimension, the type of resource that it names, and metrics as documented.
 AWS_METRICS = {
