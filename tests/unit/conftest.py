@@ -1,4 +1,4 @@
-"""Fixtures of the unit tests. Nothing in them waits, and nothing leaves this process."""
+"""Fixtures of the unit tests. No test waits, and no call leaves this process."""
 
 from collections.abc import Callable, Iterator
 from unittest import mock
@@ -18,7 +18,7 @@ hypothesis_settings.load_profile("unit")
 
 @pytest.fixture(autouse=True)
 def sleeps() -> Iterator[list[float]]:
-    """Every sleep asked for, in seconds; none happens."""
+    """The arguments of all calls to `time.sleep`, in seconds. No call waits."""
     asked: list[float] = []
     with mock.patch("time.sleep", asked.append):
         yield asked
@@ -54,6 +54,6 @@ def environment() -> Iterator[Callable[..., None]]:
 
 @pytest.fixture
 def log() -> Iterator[Telemetry]:
-    """What the functions write, from DEBUG on unless a test sets the level."""
+    """Log lines and metrics of the functions, from level DEBUG on unless a test sets another level."""
     with captured() as telemetry:
         yield telemetry

@@ -1,4 +1,4 @@
-"""Events by name, files and rows in one line, and AWS calls that fail on demand."""
+"""Helpers of the unit tests: events from tests/events, files, rows, and AWS calls that fail on demand."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -42,17 +42,18 @@ def event(name: str) -> Any:
 
 
 class Account(World):
-    """A world for single boxes: its clock stands still until `wait`, and it has no state machine."""
+    """A simulated account for single functions. Its clock stands still until `wait`. It has no state machine."""
 
     tick = timedelta(0)
-    """What goes by at each reading of the clock."""
+    """Each reading of the clock advances it by this much."""
 
     def now(self) -> datetime:
         self.later += self.tick
         return NOON + self.later
 
     def _create(self) -> None:
-        # The functions' own clients, but for S3, where tests act while a call of the functions is intercepted.
+        # DynamoDB and Glue: the functions' own clients. S3: a second client, because tests call S3 while they intercept
+        # a call of the functions' client.
         self.dynamodb, self.glue = aws.dynamodb(), aws.glue()
         self.s3 = boto3.client("s3")
         self.dynamodb.create_table(TableName=TRACKING_TABLE, **table_schema())
@@ -61,7 +62,7 @@ class Account(World):
         self.create_job()
 
     def moment(self, **ahead: float) -> str:
-        """The clock's time, or one `ahead` of it, as the table holds it."""
+        """The clock's time plus `ahead` (arguments of timedelta), in the table's format."""
         return clock.to_text(NOON + self.later + timedelta(**ahead))
 
     def row(self, file: FileVersion) -> dict[str, Any]:
@@ -77,7 +78,7 @@ class Account(World):
 
 
 def is_current(file: FileVersion | None) -> "mock._patch[mock.Mock]":
-    """The bucket has this version of a file, or none."""
+    """Make `current_version` return this file's version; with None, the bucket has no such object."""
     version = ObjectVersion(file.version_id, file.etag) if file else None
     return mock.patch.object(inputs, "current_version", mock.Mock(return_value=version))
 
@@ -103,7 +104,7 @@ def a_row(**attributes: Any) -> FileRow:
 
 
 def track(*sizes: int, date_prefix: str = DATE) -> list[str]:
-    """Pending files of these sizes, one after the other. Returns their paths."""
+    """Track pending files of these sizes, one after the other. Returns their paths."""
     files = [a_file(f"in/{date_prefix}-{number:03d}.ndjson", size) for number, size in enumerate(sizes)]
     for file in files:
         assert file_rows.track_file(date_prefix, file).outcome == "tracked"
@@ -124,7 +125,7 @@ def a_manifest(token: str = "token-1", **changes: Any) -> ManifestRecord:
 
 
 def commit(manifest: ManifestRecord, run_id: str = "run-1") -> None:
-    """Commit a manifest under a lock taken and released for it."""
+    """Acquire the lock, commit the manifest, release the lock."""
     token = manifest.record_name.removeprefix("batch-0001-")
     assert locks.acquire(manifest.date_prefix, run_id, token)
     manifest_records.commit(manifest, token)
@@ -137,7 +138,7 @@ def aws_error(code: str, operation: str = "Operation", **response: Any) -> Clien
 
 
 def cancelled(*reasons: str) -> ClientError:
-    """A transaction cancelled for these reasons, one for each of its actions."""
+    """The error of a cancelled transaction, with one reason for each of its actions."""
     codes = [{"Code": reason} for reason in reasons]
     return aws_error("TransactionCanceledException", "TransactWriteItems", CancellationReasons=codes)
 
@@ -147,7 +148,7 @@ ANSWER_LOST = ReadTimeoutError(endpoint_url="https://aws.example")
 
 @contextmanager
 def intercepted(client: Any, method: str, around: Callable[..., Any]) -> Iterator[mock.Mock]:
-    """Calls go to `around(proceed, number, arguments)`; `number` counts them from 1."""
+    """Replace the method by `around(proceed, number, arguments)`; `number` counts the calls from 1."""
     original = getattr(client, method)
     calls = mock.Mock()
 
@@ -161,7 +162,7 @@ def intercepted(client: Any, method: str, around: Callable[..., Any]) -> Iterato
 
 @contextmanager
 def failing(client: Any, method: str, *errors: Exception) -> Iterator[mock.Mock]:
-    """The next calls raise these errors, without any effect; those after them go through."""
+    """The next calls raise these errors and have no effect; later calls go through."""
 
     def around(proceed: Callable[[], Any], number: int, _: Any) -> Any:
         if number <= len(errors):
@@ -174,7 +175,7 @@ def failing(client: Any, method: str, *errors: Exception) -> Iterator[mock.Mock]
 
 @contextmanager
 def answer_lost(client: Any, method: str) -> Iterator[mock.Mock]:
-    """The first call takes effect and its answer is lost."""
+    """The first call takes effect, but its response is lost."""
 
     def around(proceed: Callable[[], Any], number: int, _: Any) -> Any:
         answer = proceed()

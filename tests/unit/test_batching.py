@@ -1,4 +1,4 @@
-"""The batching rule, against a reading of the specification that shares no code with it."""
+"""The batching rule, compared with an independent implementation of the specification."""
 
 from collections.abc import Iterator
 
@@ -23,7 +23,7 @@ def sizes_of(batch: list[PendingFile]) -> list[int]:
 
 
 def batches_of_the_specification(sizes: list[int], max_size: int) -> list[list[int]]:
-    """`_create_batches`, as it is written there, on a date that has reached the threshold."""
+    """`_create_batches` of the specification, for a date that has reached the threshold."""
     batches = []
     current_batch: list[int] = []
     current_size = 0
@@ -41,11 +41,11 @@ def batches_of_the_specification(sizes: list[int], max_size: int) -> list[list[i
 
 
 def batches_one_by_one(sizes: list[int], max_bytes: int, *, flush_before: str | None = None) -> list[list[int]]:
-    """What the rounds of one execution cut: the first as on a date that has to start, the others as on one that has."""
+    """The batches that the rounds of one execution cut. The first round has to reach the limit to start the date."""
     rest = pending(*sizes)
     batches: list[list[int]] = []
     while batch := next_batch(iter(rest), max_bytes, date_started=bool(batches), flush_before=flush_before):
-        assert batch == rest[: len(batch)], "in order of arrival, none left out"
+        assert batch == rest[: len(batch)], "a batch holds the oldest files, in order of arrival"
         rest = rest[len(batch) :]
         batches.append(sizes_of(batch))
     return batches
@@ -98,7 +98,7 @@ def test_a_date_starts_when_its_total_reaches_the_limit_inclusive(sizes: list[in
 @pytest.mark.parametrize(
     ("sizes", "batch"), [([], []), ([49], []), ([50], [50]), ([20, 30], [20, 30]), ([20, 29], []), ([99], [99])]
 )
-def test_a_rest_is_kept_from_half_full_on_once_the_date_has_started(sizes: list[int], batch: list[int]) -> None:
+def test_a_started_date_makes_a_batch_of_a_rest_that_is_at_least_half_full(sizes: list[int], batch: list[int]) -> None:
     assert sizes_of(next_batch(pending(*sizes), 100, date_started=True, flush_before=None)) == batch
 
 
@@ -108,24 +108,24 @@ def test_half_of_an_odd_limit_is_not_rounded_down() -> None:
 
 
 @pytest.mark.parametrize("date_started", [False, True])
-def test_a_flush_takes_any_rest_but_not_nothing(date_started: bool) -> None:
+def test_a_flush_makes_a_batch_of_any_rest_and_no_empty_batch(date_started: bool) -> None:
     assert sizes_of(next_batch(pending(1), 100, date_started=date_started, flush_before=ALWAYS)) == [1]
     assert next_batch([], 100, date_started=date_started, flush_before=ALWAYS) == []
 
 
 @pytest.mark.parametrize(("flush_before", "batch"), [("000000000", [1, 2]), ("", [])])
-def test_a_flush_takes_a_rest_whose_first_file_has_waited_since_then(flush_before: str, batch: list[int]) -> None:
+def test_a_flush_takes_a_rest_only_if_its_first_file_is_old_enough(flush_before: str, batch: list[int]) -> None:
     assert sizes_of(next_batch(pending(1, 2), 100, date_started=False, flush_before=flush_before)) == batch
 
 
-def test_a_manifest_names_as_many_files_as_can_be_read_and_marked_in_time() -> None:
+def test_a_batch_is_full_at_the_maximum_number_of_files() -> None:
     rest = pending(*[1] * (MAX_BATCH_FILES + 1))
 
     assert len(next_batch(rest, 10**9, date_started=False, flush_before=None)) == MAX_BATCH_FILES
     assert next_batch(rest[2:], 10**9, date_started=False, flush_before=None) == []
 
 
-def test_the_smallest_files_of_the_specification_reach_its_size_before_they_reach_the_number() -> None:
+def test_the_smallest_valid_files_fill_a_batch_by_size_before_they_reach_the_maximum_number() -> None:
     settings = read_settings(ENVIRONMENT)
 
     assert settings.max_batch_bytes / settings.min_file_bytes < MAX_BATCH_FILES
@@ -139,13 +139,13 @@ def test_a_flush_does_not_make_a_batch_larger_than_the_limit() -> None:
     ("sizes", "read"),
     [
         ([60, 40, 1, 1], 2),  # full to the byte: nothing more can be added
-        ([60, 41, 1, 1], 2),  # the second did not fit: it had to be seen
+        ([60, 41, 1, 1], 2),  # only reading the second file shows that it does not fit
         ([500, 1, 1], 1),
         ([10] * 1000, 10),
         ([10, 10], 2),
     ],
 )
-def test_no_more_is_read_than_it_takes_to_be_certain(sizes: list[int], read: int) -> None:
+def test_no_file_is_read_after_the_batch_is_decided(sizes: list[int], read: int) -> None:
     count = 0
 
     def rows() -> Iterator[PendingFile]:

@@ -41,14 +41,16 @@ def test_an_empty_date_has_nothing_to_build(account: Account) -> None:
         (MAX, {"build": True, "reason": "batch", "batch_index": 1, "jobs_waiting": 0}),
     ],
 )
-def test_a_date_is_built_from_its_limit_on_inclusive(account: Account, size: int, answer: dict[str, Any]) -> None:
+def test_a_date_is_built_when_its_total_reaches_the_limit_inclusive(
+    account: Account, size: int, answer: dict[str, Any]
+) -> None:
     track(size // 2, size - size // 2)
 
     assert check(account) == answer
 
 
 @pytest.mark.parametrize(("size", "build"), [(MAX // 2, True), (MAX // 2 - 1, False)])
-def test_a_date_that_this_execution_has_started_keeps_a_half_full_rest(
+def test_a_half_full_rest_is_built_only_after_this_execution_has_built_a_batch(
     account: Account, size: int, build: bool
 ) -> None:
     track(size)
@@ -63,14 +65,14 @@ def test_each_batch_raises_the_index(account: Account) -> None:
     assert check(account, batch_index=3)["batch_index"] == 4
 
 
-def test_a_flush_builds_any_rest_but_not_nothing(account: Account) -> None:
+def test_a_flush_builds_any_rest_and_nothing_if_no_file_is_pending(account: Account) -> None:
     assert check(account, flush_before=account.moment())["build"] is False
     track(1)
 
     assert check(account, flush_before=account.moment())["reason"] == "batch"
 
 
-def test_a_flush_leaves_a_rest_alone_that_has_just_arrived(account: Account) -> None:
+def test_a_flush_does_not_build_a_rest_that_is_too_young(account: Account) -> None:
     track(1)
 
     assert check(account, flush_before=account.moment(microseconds=-1))["build"] is False
@@ -88,7 +90,7 @@ def test_an_open_manifest_is_built_though_no_file_is_pending(account: Account) -
     assert check(account) == {"build": True, "reason": "resume", "batch_index": 0, "jobs_waiting": 0}
 
 
-def test_resuming_comes_first_and_is_no_batch(account: Account) -> None:
+def test_resuming_comes_before_a_new_batch_and_does_not_raise_the_index(account: Account) -> None:
     track(MAX)
     commit(a_manifest())
 
@@ -96,7 +98,7 @@ def test_resuming_comes_first_and_is_no_batch(account: Account) -> None:
 
 
 @pytest.mark.parametrize(("waited", "reason", "waiting"), [(59, "below", 1), (60, "resume", 0)])
-def test_an_attempted_start_is_left_to_settle_and_counted(
+def test_an_attempted_start_is_resumed_after_60_seconds_and_counted_as_waiting_until_then(
     account: Account, waited: int, reason: str, waiting: int
 ) -> None:
     attempted()
@@ -107,7 +109,7 @@ def test_an_attempted_start_is_left_to_settle_and_counted(
     assert (answer["reason"], answer["jobs_waiting"]) == (reason, waiting)
 
 
-def test_a_batch_is_cut_while_an_attempt_settles_and_the_attempt_is_still_counted(account: Account) -> None:
+def test_a_batch_is_built_while_an_attempted_start_waits_and_that_start_is_still_counted(account: Account) -> None:
     attempted()
     track(MAX)
 
@@ -125,7 +127,7 @@ def test_no_round_begins_in_an_execution_older_than_45_seconds(account: Account,
     assert (answer["reason"], answer["build"]) == (reason, reason == "batch")
 
 
-def test_a_late_answer_keeps_the_index_and_has_every_field(account: Account) -> None:
+def test_a_late_response_keeps_the_index_and_has_every_field(account: Account) -> None:
     commit(a_manifest())
 
     assert check(account, batch_index=2, age=46) == {
@@ -145,7 +147,7 @@ def test_the_start_time_is_read_as_step_functions_writes_it(account: Account) ->
     assert (late["reason"], in_time["reason"]) == ("late", "below")
 
 
-def test_the_line_of_a_check_says_what_was_found(account: Account, log: Telemetry) -> None:
+def test_a_check_logs_its_outcome(account: Account, log: Telemetry) -> None:
     check(account)
 
     (line,) = log.lines

@@ -1,4 +1,4 @@
-"""CreateManifest: cutting a batch, the commit under the lease, resuming, and objects that never became manifests."""
+"""CreateManifest: cut a batch, write the object, commit under the lease, resume open manifests, find their runs."""
 
 import json
 from collections.abc import Iterator
@@ -37,7 +37,7 @@ FULL = [MAX // 2, MAX - MAX // 2]
 
 @pytest.fixture
 def token(account: Account) -> str:
-    """The token of the date's lock, which is ours."""
+    """The token of the date's lock, which this run holds."""
     assert locks.acquire(DATE, "run-1", "token-1")
     return "token-1"
 
@@ -104,7 +104,7 @@ def test_the_cut_is_the_latest_arrival_among_the_files_chosen(account: Account, 
     assert create(token)["cut"] == "2025-12-23T12:00:01.000000Z"
 
 
-def test_nothing_to_build_has_every_field_that_a_manifest_has(account: Account, token: str) -> None:
+def test_the_response_has_the_same_fields_with_and_without_a_manifest(account: Account, token: str) -> None:
     nothing = create(token)
 
     track(*FULL)
@@ -148,7 +148,7 @@ def test_the_state_stays_small_with_many_files_in_the_manifest(account: Account,
 # The object
 
 
-def test_an_object_is_never_overwritten_a_taken_key_gives_a_new_moment(account: Account, token: str) -> None:
+def test_an_object_is_never_overwritten_and_a_taken_key_leads_to_a_new_key(account: Account, token: str) -> None:
     track(*FULL)
     account.tick = timedelta(microseconds=1)
     taken: list[str] = []
@@ -167,7 +167,9 @@ def test_an_object_is_never_overwritten_a_taken_key_gives_a_new_moment(account: 
     assert account.s3.get_object(Bucket=MANIFEST_BUCKET, Key=taken[0])["Body"].read() == b"another's"
     assert answer["manifest_path"] == f"s3://{MANIFEST_BUCKET}/{keys[1]}"
     moment = clock.from_text(answer["created_at"])
-    assert answer["manifest_path"].endswith(f"-{moment:%Y%m%dT%H%M%S%fZ}.json"), "the moment in the key is the record's"
+    assert answer["manifest_path"].endswith(f"-{moment:%Y%m%dT%H%M%S%fZ}.json"), (
+        "the time in the key is the record's created_at"
+    )
 
 
 @pytest.mark.parametrize("code", ["PreconditionFailed", "ConditionalRequestConflict"])
@@ -181,7 +183,7 @@ def test_a_key_that_stays_taken_is_an_error(account: Account, token: str, code: 
     assert account.manifest_records() == []
 
 
-def test_another_refusal_of_the_bucket_is_not_tried_again_under_a_new_key(account: Account, token: str) -> None:
+def test_any_other_error_of_the_bucket_is_raised_at_once(account: Account, token: str) -> None:
     track(*FULL)
 
     with failing(aws.s3(), "put_object", aws_error("AccessDenied")) as calls, pytest.raises(Exception, match="Access"):
@@ -193,7 +195,9 @@ def test_another_refusal_of_the_bucket_is_not_tried_again_under_a_new_key(accoun
 # The commit
 
 
-def test_a_lock_that_is_another_runs_commits_nothing_and_leaves_no_litter(account: Account, token: str) -> None:
+def test_a_run_whose_token_is_not_in_the_lock_commits_nothing_and_leaves_no_object(
+    account: Account, token: str
+) -> None:
     track(*FULL)
 
     with pytest.raises(LockLost, match=DATE):
@@ -204,7 +208,7 @@ def test_a_lock_that_is_another_runs_commits_nothing_and_leaves_no_litter(accoun
     assert account.statuses() == {"pending": 2}
 
 
-def test_no_lock_at_all_commits_nothing(account: Account) -> None:
+def test_without_a_lock_nothing_is_committed(account: Account) -> None:
     track(*FULL)
 
     with pytest.raises(LockLost):
@@ -214,7 +218,9 @@ def test_no_lock_at_all_commits_nothing(account: Account) -> None:
 
 
 @pytest.mark.parametrize(("waited", "committed"), [(299, True), (300, True), (301, False)])
-def test_a_lease_that_is_over_commits_nothing(account: Account, token: str, waited: int, committed: bool) -> None:
+def test_after_the_lease_has_expired_nothing_is_committed(
+    account: Account, token: str, waited: int, committed: bool
+) -> None:
     account.wait(seconds=waited)
 
     if committed:
@@ -226,7 +232,9 @@ def test_a_lease_that_is_over_commits_nothing(account: Account, token: str, wait
 
 
 @pytest.mark.parametrize("waited", [299, 300, 301])
-def test_at_no_moment_may_one_commit_and_another_acquire(account: Account, token: str, waited: int) -> None:
+def test_at_no_moment_can_one_run_commit_and_another_run_acquire_the_lock(
+    account: Account, token: str, waited: int
+) -> None:
     account.wait(seconds=waited)
     try:
         manifest_records.commit(a_manifest(), token)
@@ -237,7 +245,7 @@ def test_at_no_moment_may_one_commit_and_another_acquire(account: Account, token
     assert locks.acquire(DATE, "run-2", "token-2") is not may_commit
 
 
-def test_a_commit_whose_answer_was_lost_is_found_again_and_its_second_object_deleted(
+def test_a_retry_after_a_lost_response_finds_its_commit_and_deletes_the_second_object(
     account: Account, token: str
 ) -> None:
     track(*FULL)
@@ -245,7 +253,7 @@ def test_a_commit_whose_answer_was_lost_is_found_again_and_its_second_object_del
         create(token)
     first = account.record()
 
-    # The call again, as if its check had been made before the first commit was there.
+    # The retry, as if it had read the open manifests before the first commit took effect.
     account.wait(seconds=1)
     with mock.patch.object(planning, "open_manifests", return_value=[]):
         answer = create(token)
@@ -255,7 +263,7 @@ def test_a_commit_whose_answer_was_lost_is_found_again_and_its_second_object_del
     assert account.manifest_objects().keys() == {first["file_path"]}
 
 
-def test_a_commit_found_again_is_found_though_the_lease_is_over_by_now(account: Account, token: str) -> None:
+def test_a_retry_finds_its_commit_even_after_the_lease_has_expired(account: Account, token: str) -> None:
     manifest_records.commit(a_manifest(), token)
     account.wait(seconds=301)
 
@@ -264,7 +272,7 @@ def test_a_commit_found_again_is_found_though_the_lease_is_over_by_now(account: 
     assert again == a_manifest()
 
 
-def test_one_token_commits_one_manifest_the_next_token_another(account: Account, token: str) -> None:
+def test_one_token_commits_at_most_one_manifest(account: Account, token: str) -> None:
     manifest_records.commit(a_manifest("token-1"), "token-1")
     locks.acquire(DATE, "run-1", "token-2")
 
@@ -286,7 +294,7 @@ def test_one_token_commits_one_manifest_the_next_token_another(account: Account,
         aws_error("TransactionConflictException"),
     ],
 )
-def test_a_commit_that_meets_a_conflict_is_tried_again(account: Account, token: str, conflict: Exception) -> None:
+def test_a_commit_is_retried_after_a_transaction_conflict(account: Account, token: str, conflict: Exception) -> None:
     with failing(aws.dynamodb(), "transact_write_items", conflict, conflict) as calls:
         manifest_records.commit(a_manifest(), token)
 
@@ -307,7 +315,9 @@ def test_a_conflict_does_not_hide_that_the_lock_was_lost(account: Account) -> No
     "uncertain",
     [ANSWER_LOST, aws_error("InternalServerError"), *[cancelled("TransactionConflict", "None")] * 1],
 )
-def test_an_object_stays_where_its_commit_is_uncertain(account: Account, token: str, uncertain: Exception) -> None:
+def test_an_object_is_kept_if_its_commit_may_have_taken_effect(
+    account: Account, token: str, uncertain: Exception
+) -> None:
     track(*FULL)
 
     with failing(aws.dynamodb(), "transact_write_items", *[uncertain] * 99), pytest.raises(type(uncertain)):
@@ -316,7 +326,7 @@ def test_an_object_stays_where_its_commit_is_uncertain(account: Account, token: 
     assert len(account.manifest_objects()) == 1
 
 
-def test_litter_that_cannot_be_deleted_does_not_hide_the_lost_lock(account: Account, log: Telemetry) -> None:
+def test_a_failing_deletion_of_the_object_does_not_hide_the_lost_lock(account: Account, log: Telemetry) -> None:
     track(*FULL)
 
     with failing(aws.s3(), "delete_object", aws_error("AccessDenied")), pytest.raises(LockLost):
@@ -333,7 +343,7 @@ def test_a_committed_manifest_is_counted_once(account: Account, token: str, log:
 
     create(token)
 
-    assert log.metrics["ManifestsCreated"] == 1, "resuming is not creating"
+    assert log.metrics["ManifestsCreated"] == 1, "a resumed manifest is not counted again"
 
 
 # Resuming
@@ -348,7 +358,9 @@ def test_an_open_manifest_is_resumed_before_anything_is_cut(account: Account, to
     assert len(account.manifest_objects()) == 1
 
 
-def test_a_manifest_never_attempted_is_resumed_unmarked_and_without_asking_glue(account: Account, token: str) -> None:
+def test_a_manifest_without_an_attempted_start_is_resumed_as_unmarked_without_a_call_of_glue(
+    account: Account, token: str
+) -> None:
     commit_under(account, a_manifest())
 
     with mock.patch.object(aws, "glue", side_effect=AssertionError):
@@ -361,7 +373,9 @@ def commit_under(account: Account, manifest: ManifestRecord) -> None:
     manifest_records.commit(manifest, "token-1")
 
 
-def test_a_fresh_attempt_is_left_to_settle_and_new_batches_are_cut_meanwhile(account: Account, token: str) -> None:
+def test_a_start_attempted_less_than_60_seconds_ago_is_not_resumed_and_new_batches_are_cut(
+    account: Account, token: str
+) -> None:
     commit_under(account, a_manifest())
     attempt(a_manifest())
     account.wait(seconds=59)
@@ -372,7 +386,7 @@ def test_a_fresh_attempt_is_left_to_settle_and_new_batches_are_cut_meanwhile(acc
     assert create("token-2")["record"]["file_name"] == "batch-0001-token-2"
 
 
-def test_a_stale_attempt_without_a_run_is_reported_to_be_claimed(account: Account, token: str) -> None:
+def test_a_stale_attempt_without_a_run_is_returned_to_be_claimed(account: Account, token: str) -> None:
     commit_under(account, a_manifest())
     attempt(a_manifest(), "run-0")
     account.wait(seconds=60)
@@ -385,7 +399,7 @@ def test_a_stale_attempt_without_a_run_is_reported_to_be_claimed(account: Accoun
     assert (answer["run_found"], answer["job"]) == (False, {"JobRunId": None})
 
 
-def test_a_stale_attempt_whose_run_was_started_is_reported_with_the_run(account: Account, token: str) -> None:
+def test_a_stale_attempt_with_a_run_is_returned_with_that_run(account: Account, token: str) -> None:
     commit_under(account, a_manifest())
     attempt(a_manifest())
     other = account.glue.start_job_run(JobName=GLUE_JOB, Arguments={"--MANIFEST_PATH": "s3://another"})["JobRunId"]
@@ -421,7 +435,7 @@ def test_manifests_of_another_date_are_not_resumed(account: Account, token: str)
 
 
 class Pages:
-    """GetJobRuns, newest first, in pages of runs as (id, manifest path or None, minutes before noon)."""
+    """Responses of GetJobRuns, newest first. A run is (id, manifest path or None, minutes before noon)."""
 
     def __init__(self, *pages: list[tuple[str, str | None, float]]) -> None:
         self.pages, self.read = pages, 0
@@ -451,30 +465,30 @@ def found_in(pages: Pages) -> str | None:
 OURS = a_manifest().file_path
 
 
-def test_the_run_is_found_on_a_later_page_and_no_page_is_read_after_it() -> None:
+def test_the_search_reads_pages_until_it_finds_the_run() -> None:
     pages = Pages([("1", "other", -9), ("2", None, -8)], [("3", "other", -7), ("4", OURS, -6)], [("5", "other", -5)])
 
     assert found_in(pages) == "4"
     assert pages.read == 2
 
 
-def test_the_search_ends_at_the_manifests_creation_less_what_clocks_may_differ() -> None:
+def test_the_search_ends_five_minutes_before_the_manifests_creation() -> None:
     pages = Pages([("1", "other", 4.9)], [("2", "other", 5.1)], [("3", OURS, 6)])
 
     assert found_in(pages) is None
     assert pages.read == 2
 
 
-def test_a_run_that_glues_clock_puts_before_the_manifest_is_found() -> None:
+def test_a_run_that_started_before_the_manifest_by_glues_clock_is_found() -> None:
     assert found_in(Pages([("1", "other", 4.9)], [("2", OURS, 4.95)])) == "2"
 
 
-def test_a_run_of_long_before_the_manifest_was_opened_again_is_not_its_run() -> None:
+def test_a_run_that_started_long_before_the_manifest_was_reopened_is_not_found() -> None:
     assert found_in(Pages([("1", "other", 1), ("2", OURS, 6)])) is None
 
 
 @pytest.mark.parametrize(("ended_minutes_ago", "found"), [(0.1, None), (-0.1, "1"), (None, "1")])
-def test_a_run_that_had_ended_before_the_manifest_was_opened_again_left_without_reading_it(
+def test_a_run_that_ended_before_the_manifest_was_reopened_is_not_found(
     ended_minutes_ago: float | None, found: str | None
 ) -> None:
     pages = Pages([("1", OURS, 1)])
@@ -489,5 +503,5 @@ def test_a_job_that_never_ran_has_no_run_of_the_manifest() -> None:
     assert found_in(Pages([], [])) is None
 
 
-def test_a_manifest_whose_path_is_the_beginning_of_anothers_is_not_confused_with_it() -> None:
+def test_a_run_is_found_only_by_the_whole_manifest_path() -> None:
     assert found_in(Pages([("1", OURS + ".json", -1), ("2", OURS[:-1], -1)])) is None

@@ -1,4 +1,4 @@
-"""The input contract of ParseEvent: one real event file per case, and everything that is none."""
+"""The input contract of ParseEvent: one real event file per case, and inputs that are not S3 events."""
 
 import json
 from typing import Any
@@ -28,7 +28,7 @@ def only_file(contents: Contents) -> tuple[str, FileVersion]:
 
 
 def notification(**changes: Any) -> dict[str, Any]:
-    """One record's notification; `key`, `size`, ... change the object, other names the record."""
+    """A notification with one record. `key`, `size`, ... change its object; other names change the record."""
     return changed(event("s3_put.json"), **changes)
 
 
@@ -49,7 +49,7 @@ def read_changed(**changes: Any) -> Contents:
 # What is accepted
 
 
-def test_an_s3_notification_gives_a_file_with_all_that_identifies_it() -> None:
+def test_an_s3_notification_gives_a_file_with_every_field_that_identifies_it() -> None:
     assert only_file(read("s3_put.json")) == (
         "2025-12-23",
         FileVersion(
@@ -82,17 +82,17 @@ def test_the_key_of_a_notification_is_decoded_once() -> None:
     assert file.file_path == "s3://input-bucket/in/2025-12-23 übersicht+100% \u2013 東京.ndjson"
 
 
-def test_a_key_that_looks_encoded_after_decoding_is_left_so() -> None:
+def test_a_key_that_still_looks_encoded_after_decoding_is_not_decoded_again() -> None:
     _, file = only_file(read_changed(key=quote_plus("in/a%2Bb%20c.ndjson")))
 
     assert file.key == "in/a%2Bb%20c.ndjson"
 
 
-def test_the_key_of_an_eventbridge_event_is_raw() -> None:
+def test_the_key_of_an_eventbridge_event_is_not_decoded() -> None:
     date, file = only_file(read("eventbridge_object_created.json"))
 
     assert file.key == "data/100%25+a b.ndjson"
-    assert date == "2025-12-23", "the event's time: the key has no date"
+    assert date == "2025-12-23", "the day of the event's time, because the key has no date"
     assert (file.bucket, file.size_bytes, file.etag, file.version_id, file.sequencer) == (
         "input-bucket",
         5_242_880,
@@ -108,7 +108,7 @@ def test_a_notification_wrapped_by_sns_is_unwrapped() -> None:
     assert (date, file.key, file.etag) == ("2025-12-23", "in/2025-12-23 a+b.ndjson", ETAG)
 
 
-def test_a_key_of_1024_bytes_is_a_key() -> None:
+def test_a_key_of_1024_bytes_is_accepted() -> None:
     _, file = only_file(read("s3_key_of_1024_bytes.json"))
 
     assert len(file.key.encode()) == 1024
@@ -120,7 +120,7 @@ def test_a_versioned_object_has_its_version() -> None:
     assert file.version_id == "096fKKXTRTtl3on89fVO.nfljtsv6qko"
 
 
-def test_the_version_null_is_no_version() -> None:
+def test_a_created_object_with_the_version_null_has_no_version() -> None:
     _, file = only_file(read("s3_version_null.json"))
 
     assert file.version_id is None
@@ -139,7 +139,7 @@ def test_a_missing_sequencer_is_none() -> None:
     "name",
     ["ObjectCreated:Put", "ObjectCreated:Copy", "s3:ObjectCreated:Post", "ObjectCreated:CompleteMultipartUpload"],
 )
-def test_however_an_object_was_created_it_counts(name: str) -> None:
+def test_every_kind_of_object_creation_is_accepted(name: str) -> None:
     assert len(read_changed(eventName=name).files) == 1
 
 
@@ -155,13 +155,13 @@ def test_however_an_object_was_created_it_counts(name: str) -> None:
         ("2025-12-23T23:30:00-02:00", "2025-12-24"),
     ],
 )
-def test_without_a_date_in_the_key_the_events_utc_day_counts(event_time: str, date: str) -> None:
+def test_without_a_date_in_the_key_the_date_is_the_utc_day_of_the_event(event_time: str, date: str) -> None:
     found, _ = only_file(read_changed(key="data/file.ndjson", eventTime=event_time))
 
     assert found == date
 
 
-def test_an_impossible_date_in_the_key_gives_way_to_the_events_day() -> None:
+def test_with_an_impossible_date_in_the_key_the_date_is_the_day_of_the_event() -> None:
     found, _ = only_file(read_changed(key="in/2025-99-99.ndjson", eventTime="2025-12-25T10:00:00.000Z"))
 
     assert found == "2025-12-25"
@@ -183,7 +183,7 @@ def test_an_event_without_a_time_needs_a_date_in_the_key() -> None:
 
 
 @pytest.mark.parametrize("event_time", [None, 1766484000, "yesterday", "2025-12-23", "2025-12-23T10:00:00", ""])
-def test_a_time_without_an_offset_or_none_at_all_gives_no_date(event_time: object) -> None:
+def test_an_event_time_without_an_offset_gives_no_date(event_time: object) -> None:
     contents = read_changed(key="data/file.ndjson", eventTime=event_time)
 
     assert contents.files == []
@@ -205,7 +205,7 @@ def only_removal(contents: Contents) -> tuple[str, Removal]:
 
 
 def removed(**changes: Any) -> Contents:
-    """What is read of a removal's notification; names as for `notification`."""
+    """Parse the notification of a removal with these changes; names as for `notification`."""
     return read_message("message-1", json.dumps(changed(event("s3_object_removed.json"), **changes)))
 
 
@@ -223,15 +223,15 @@ def test_the_notification_of_a_removal_has_neither_size_nor_etag() -> None:
 
 
 @pytest.mark.parametrize("name", ["ObjectRemoved", "LifecycleExpiration", "s3:ObjectRemoved", "s3:LifecycleExpiration"])
-def test_a_delete_marker_ends_the_current_version_and_a_delete_the_one_it_names(name: str) -> None:
-    # The version of a marker's event is the marker's own.
+def test_a_delete_marker_removes_the_current_version_and_a_delete_removes_the_version_it_names(name: str) -> None:
+    # The version id in the event of a delete marker is the id of the marker.
     _, current = only_removal(removed(eventName=f"{name}:DeleteMarkerCreated", versionId="the marker"))
     _, for_ever = only_removal(removed(eventName=f"{name}:Delete", versionId="v1"))
 
     assert (current.version_id, for_ever.version_id) == (None, "v1")
 
 
-def test_the_version_null_is_one_that_can_be_removed() -> None:
+def test_a_removal_of_the_version_null_keeps_that_version() -> None:
     assert only_removal(removed(versionId="null"))[1].version_id == "null"
 
 
@@ -241,11 +241,11 @@ def test_the_key_of_a_removal_is_decoded_and_has_its_date() -> None:
     assert (date, removal.file_path) == ("2025-12-24", "s3://input-bucket/in/2025-12-24 a+b.ndjson")
 
 
-def test_without_a_date_in_the_key_a_removal_has_its_events_day() -> None:
+def test_without_a_date_in_the_key_the_date_of_a_removal_is_the_day_of_its_event() -> None:
     assert only_removal(removed(key="data/a.ndjson", eventTime="2025-12-25T10:00:00.000Z"))[0] == "2025-12-25"
 
 
-def test_eventbridge_tells_of_a_removal_too() -> None:
+def test_an_eventbridge_event_of_a_removal_is_read() -> None:
     assert only_removal(read("eventbridge_object_deleted.json")) == (
         "2025-12-23",
         Removal(
@@ -258,14 +258,14 @@ def test_eventbridge_tells_of_a_removal_too() -> None:
     )
 
 
-def test_the_version_of_eventbridges_delete_marker_is_not_the_files() -> None:
+def test_the_version_of_a_delete_marker_in_eventbridge_is_not_the_version_of_the_file() -> None:
     document = event("eventbridge_object_deleted.json")
     document["detail"]["deletion-type"] = "Delete Marker Created"
 
     assert only_removal(read_message("message-1", json.dumps(document)))[1].version_id is None
 
 
-def test_a_removal_that_does_not_say_of_what_is_rejected() -> None:
+def test_a_removal_without_a_key_is_rejected() -> None:
     document = event("s3_object_removed.json")
     del document["Records"][0]["s3"]["object"]["key"]
 
@@ -273,7 +273,7 @@ def test_a_removal_that_does_not_say_of_what_is_rejected() -> None:
     assert removed(key="").problems == ["record 1: a key has 1 to 1024 bytes"]
 
 
-def test_parse_event_hands_removals_on_beside_files_and_marks_them() -> None:
+def test_parse_event_returns_files_and_removals_in_one_list_and_marks_the_removals() -> None:
     messages = [{"messageId": name, "body": body(name)} for name in ("s3_put.json", "s3_object_removed.json")]
 
     (date,) = parse_event.handler({"messages": messages}, None)["dates"]
@@ -282,7 +282,7 @@ def test_parse_event_hands_removals_on_beside_files_and_marks_them() -> None:
         (False, "s3_put.json"),
         (True, "s3_object_removed.json"),
     ]
-    assert date["files"][1]["size_bytes"] == 0, "the machine reads it where a file fails"
+    assert date["files"][1]["size_bytes"] == 0, "the state machine reads this field when a file fails"
 
 
 # What is acknowledged and counted
@@ -292,11 +292,11 @@ def test_parse_event_hands_removals_on_beside_files_and_marks_them() -> None:
     "name",
     ["s3_test_event.json", "s3_folder.json"],
 )
-def test_what_is_no_file_is_acknowledged_and_counted(name: str) -> None:
+def test_test_events_and_folder_markers_are_acknowledged_and_counted(name: str) -> None:
     assert read(name) == Contents(files=[], ignored=1, problems=[])
 
 
-def test_a_folder_is_empty_and_ends_in_a_slash() -> None:
+def test_only_an_empty_object_whose_key_ends_in_a_slash_is_a_folder_marker() -> None:
     assert read_changed(key="in/2025-12-23/", size=1).ignored == 0
     assert read_changed(key="in/2025-12-23-a.ndjson", size=0).ignored == 0
     assert read_changed(key="in/", size=0, eventTime=None).ignored == 1
@@ -313,7 +313,7 @@ def test_a_folder_is_empty_and_ends_in_a_slash() -> None:
         ("json_but_no_event.json", "the body is JSON but not an S3 event"),
     ],
 )
-def test_a_body_that_is_no_event_is_rejected_with_its_reason(name: str, reason: str) -> None:
+def test_a_body_that_is_not_an_s3_event_is_rejected_with_a_reason(name: str, reason: str) -> None:
     assert read(name) == Contents(files=[], ignored=0, problems=[reason])
 
 
@@ -325,16 +325,16 @@ def test_a_body_that_is_no_event_is_rejected_with_its_reason(name: str, reason: 
      '{"Type": "SubscriptionConfirmation", "TopicArn": "t", "Message": "confirm"}',
      "[" * 100_000, "[" * 100_000 + "]" * 100_000, '{"a":' * 100_000, "\ud800", "\x00", "1" * 5000],
 )  # fmt: skip
-def test_anything_else_is_one_problem(text: str) -> None:
+def test_any_other_body_is_rejected_with_one_problem(text: str) -> None:
     contents = read_message("message-1", text)
 
     assert (contents.files, contents.ignored, len(contents.problems)) == ([], 0, 1)
 
 
-def test_a_record_with_a_missing_field_is_rejected_by_the_fields_name() -> None:
+def test_the_problem_of_a_record_names_the_missing_field() -> None:
     contents = read("s3_records_with_missing_fields.json")
 
-    assert [file.etag for _, file in contents.files] == [""], "the sixth, whose etag is missing, can do without it"
+    assert [file.etag for _, file in contents.files] == [""], "the sixth record has no etag and is accepted"
     assert contents.problems == [
         "record 1 has no 's3'",
         "record 2 has no 'bucket'",
@@ -375,7 +375,7 @@ def test_an_event_that_does_not_say_what_happened_is_rejected(name: object) -> N
 
 
 @pytest.mark.parametrize("record", [None, 17, "text", [], [1], {}, {"eventSource": "aws:ses"}, {"eventName": "x"}])
-def test_a_record_that_is_not_of_s3_is_rejected(record: object) -> None:
+def test_a_record_of_another_service_than_s3_is_rejected(record: object) -> None:
     contents = read_message("message-1", json.dumps({"Records": [record]}))
 
     assert contents.problems == ["record 1 is not an S3 record"]
@@ -389,7 +389,7 @@ def test_a_good_record_beside_a_bad_one_is_kept() -> None:
 
 
 @pytest.mark.parametrize("size", [None, True, False, -1, 1.5, "3670016", [], {}, 2**53, 10**400, 1e999])
-def test_a_size_that_is_no_number_of_bytes_is_rejected(size: object) -> None:
+def test_a_size_that_is_not_a_number_of_bytes_is_rejected(size: object) -> None:
     contents = read_changed(size=size)
 
     assert contents.files == []
@@ -405,7 +405,7 @@ def test_a_size_is_any_whole_number_that_a_double_holds(size: int) -> None:
     "key",
     ["", "%ff%fe", "%ed%a0%80", "\ud800.ndjson", None, 17, ["a"], "2025-12-23/" + "a" * 1014, quote("é" * 513)],
 )
-def test_a_key_that_s3_would_not_have_is_rejected(key: object) -> None:
+def test_a_key_that_s3_does_not_allow_is_rejected(key: object) -> None:
     contents = read_changed(key=key)
 
     assert contents.files == []
@@ -413,7 +413,7 @@ def test_a_key_that_s3_would_not_have_is_rejected(key: object) -> None:
 
 
 @pytest.mark.parametrize("key", ["2025-12-23/%zz.ndjson", "2025-12-23/100%", "2025-12-23/%4.ndjson"])
-def test_a_percent_sign_that_encodes_nothing_stands_for_itself(key: str) -> None:
+def test_a_percent_sign_that_encodes_nothing_is_kept(key: str) -> None:
     assert only_file(read_changed(key=key))[1].key == key
 
 
@@ -427,14 +427,14 @@ def test_identifying_fields_that_are_not_text_are_rejected(field: str, value: ob
 
 
 @pytest.mark.parametrize("s3", [None, 17, "text", [], {}, {"bucket": 1, "object": 2}, {"bucket": {}, "object": []}])
-def test_an_s3_part_of_the_wrong_shape_is_rejected(s3: object) -> None:
+def test_a_record_whose_s3_field_has_the_wrong_shape_is_rejected(s3: object) -> None:
     contents = read_changed(s3=s3)
 
     assert contents.files == []
     assert len(contents.problems) == 1
 
 
-# Whatever comes, nothing is raised
+# No input raises an exception
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
@@ -446,7 +446,7 @@ json_values = st.recursive(
 def check(text: str) -> None:
     contents = read_message("message-1", text)
 
-    assert contents.files or contents.ignored or contents.problems, "nothing is swallowed"
+    assert contents.files or contents.ignored or contents.problems, "every input gives a file, a count or a problem"
     json.dumps([file.to_state() for _, file in contents.files]).encode()
     "".join(contents.problems).encode()
     for date, file in contents.files:
@@ -466,7 +466,7 @@ def test_any_json_is_read_without_an_exception(value: object) -> None:
 
 @st.composite
 def damaged_events(draw: st.DrawFn) -> str:
-    """A real event in which one to three values, anywhere, are gone or something else."""
+    """A real event in which one to three values are deleted or replaced."""
     document = event(
         draw(
             st.sampled_from(
@@ -501,7 +501,7 @@ def test_a_damaged_event_is_read_without_an_exception(text: str) -> None:
 @given(
     st.text(alphabet=st.characters(codec="utf-8"), min_size=1, max_size=60).filter(lambda key: len(key.encode()) <= 255)
 )
-def test_every_key_that_s3_allows_is_read_back_as_it_was(key: str) -> None:
+def test_every_encoded_key_is_decoded_to_the_original_key(key: str) -> None:
     _, file = only_file(read_changed(key=quote_plus(key)))
 
     assert file.key == key
@@ -514,7 +514,7 @@ def messages(*names: str) -> dict[str, Any]:
     return {"messages": [{"messageId": name, "body": body(name)} for name in names]}
 
 
-def test_files_are_grouped_by_date_whatever_message_they_came_in() -> None:
+def test_files_of_all_messages_are_grouped_by_date() -> None:
     answer = parse_event.handler(messages("s3_several_records.json", "s3_versioned.json"), None)
 
     assert [date["date_prefix"] for date in answer["dates"]] == ["2025-12-23", "2025-12-24", "2025-12-25"]
@@ -535,7 +535,7 @@ def test_a_message_that_cannot_be_read_is_rejected_alone() -> None:
     assert answer["ignored"] == 1
 
 
-def test_a_message_with_a_good_and_a_bad_record_is_tracked_and_rejected() -> None:
+def test_a_message_with_a_good_and_a_bad_record_is_rejected_and_its_good_record_is_returned() -> None:
     answer = parse_event.handler(messages("s3_good_beside_bad.json"), None)
 
     assert [rejected["messageId"] for rejected in answer["rejected"]] == ["s3_good_beside_bad.json"]
@@ -554,7 +554,7 @@ def test_each_run_has_an_id_of_its_own() -> None:
     assert len(runs) == 3
 
 
-def test_the_reason_of_a_rejection_stays_short_in_the_state() -> None:
+def test_the_reason_of_a_rejection_is_cut_to_300_characters() -> None:
     many = {"Records": [None] * 1000}
 
     answer = parse_event.handler({"messages": [{"messageId": "m", "body": json.dumps(many)}]}, None)
@@ -571,7 +571,7 @@ def test_a_rejected_message_is_logged_with_its_id_reason_and_run(log: Telemetry)
 
 
 @pytest.mark.parametrize("time", ["0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59"])
-def test_a_time_that_utc_has_no_date_for_is_a_problem_of_its_record(time: str) -> None:
+def test_an_event_time_outside_the_range_of_utc_dates_is_a_problem_of_its_record(time: str) -> None:
     document = event("s3_put.json")
     document["Records"][0]["s3"]["object"]["key"] = "data/a.ndjson"
     document["Records"][0]["eventTime"] = time

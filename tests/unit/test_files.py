@@ -1,4 +1,4 @@
-"""What is read off a key and a sequencer, and the sort keys of rows."""
+"""The date in a key, the order of sequencers, and the sort keys of rows."""
 
 from datetime import UTC, datetime
 
@@ -26,7 +26,7 @@ from tests.unit.support import a_file
         ("in/99992025-12-23", "2025-12-23"),
     ],
 )
-def test_the_first_calendar_date_anywhere_in_the_key_counts(key: str, date: str) -> None:
+def test_the_date_of_a_key_is_the_first_real_date_anywhere_in_it(key: str, date: str) -> None:
     assert date_in_key(key) == date
 
 
@@ -46,12 +46,12 @@ def test_the_first_calendar_date_anywhere_in_the_key_counts(key: str, date: str)
         "",
     ],
 )
-def test_what_is_no_calendar_date_is_no_date(key: str) -> None:
+def test_a_key_without_a_real_date_has_no_date(key: str) -> None:
     assert date_in_key(key) is None
 
 
 @given(st.text(alphabet="0123-/é", max_size=30))
-def test_the_date_found_is_the_first_that_the_calendar_knows(key: str) -> None:
+def test_the_date_of_any_key_is_its_first_real_date(key: str) -> None:
     windows = [key[start : start + 10] for start in range(len(key) - 9)]
 
     def is_date(text: str) -> bool:
@@ -111,7 +111,7 @@ def test_a_disambiguated_name_always_fits_a_sort_key(key: str) -> None:
 
 
 @pytest.mark.parametrize("character", ["a", "é", "東", "🦆"])
-def test_a_base_name_is_cut_between_characters_not_within(character: str) -> None:
+def test_a_long_base_name_is_cut_between_characters(character: str) -> None:
     key = character * (1024 // len(character.encode()))
 
     name = disambiguated_name(a_file(key))
@@ -126,7 +126,7 @@ def test_two_paths_have_two_disambiguated_names() -> None:
     assert len({disambiguated_name(file) for file in files}) == 3
 
 
-def test_a_file_survives_the_state_of_the_machine() -> None:
+def test_a_file_is_read_back_from_the_execution_state_unchanged() -> None:
     file = a_file(version_id="v1", sequencer=None)
 
     assert FileVersion.from_state(file.to_state()) == file

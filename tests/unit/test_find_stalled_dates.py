@@ -1,4 +1,4 @@
-"""FindStalledDates: which dates a sweep takes up, in which order, and what the whole backlog is."""
+"""FindStalledDates: which dates a sweep chooses, in which order, and the metrics of the backlog."""
 
 from collections.abc import Callable
 from datetime import date, timedelta
@@ -35,13 +35,13 @@ def days(number: int) -> list[str]:
     return [(date(2025, 11, 1) + timedelta(days=day)).isoformat() for day in range(number)]
 
 
-def test_with_nothing_pending_there_is_nothing_to_do(account: Account) -> None:
+def test_with_nothing_pending_a_sweep_finds_no_date(account: Account) -> None:
     answer = find_stalled_dates.handler({"sweep": True}, None)
 
     assert (answer["dates"], answer["rejected"], answer["ignored"]) == ([], [], 0)
 
 
-def test_each_sweep_is_a_run_of_its_own(account: Account) -> None:
+def test_each_sweep_has_its_own_run_id(account: Account) -> None:
     assert len({find_stalled_dates.handler({"sweep": True}, None)["run_id"] for _ in range(3)}) == 3
 
 
@@ -64,13 +64,15 @@ def test_the_flush_age_follows_the_setting(environment: Callable[..., None], acc
 
 
 @pytest.mark.parametrize(("size", "found"), [(MAX - 1, False), (MAX, True)])
-def test_a_date_that_has_gathered_its_limit_is_found_and_not_flushed(account: Account, size: int, found: bool) -> None:
+def test_a_date_that_has_reached_the_size_limit_is_found_and_not_flushed(
+    account: Account, size: int, found: bool
+) -> None:
     track(size - 10, 10)
 
     assert sweep() == ([found_date(None)] if found else [])
 
 
-def test_a_date_that_has_gathered_as_many_files_as_a_manifest_may_name_is_found(account: Account) -> None:
+def test_a_date_that_has_reached_the_maximum_number_of_files_is_found(account: Account) -> None:
     with mock.patch.object(batching, "MAX_BATCH_FILES", 3):
         track(1, 1)
         assert sweep() == []
@@ -92,7 +94,7 @@ def test_a_date_with_an_open_manifest_and_old_files_is_found_once_and_flushed(ac
     assert sweep() == [found_date(account.moment(seconds=-DAY))]
 
 
-def test_manifested_quarantined_and_locked_is_no_unfinished_work(account: Account) -> None:
+def test_a_date_with_only_manifested_and_quarantined_files_and_a_lock_is_not_found(account: Account) -> None:
     track(MAX)
     rows = list(pending.pending_files(DATE))
     marking.mark_manifested(DATE, rows, "s3://m", account.moment(), until=NOON + timedelta(days=1))
@@ -112,7 +114,7 @@ def test_a_sweep_takes_the_twenty_oldest_dates_oldest_first(account: Account) ->
     assert dates_of_sweep() == list(reversed(days(25)))[:20]
 
 
-def test_a_search_that_takes_too_long_to_be_of_use_is_an_error(account: Account, log: Telemetry) -> None:
+def test_a_search_that_takes_too_long_is_logged_as_an_error(account: Account, log: Telemetry) -> None:
     track(1)
     account.tick = timedelta(seconds=31)
 
@@ -121,7 +123,7 @@ def test_a_search_that_takes_too_long_to_be_of_use_is_an_error(account: Account,
     assert [line["message"] for line in log.at_least("ERROR")] == ["the search for stalled dates took too long"]
 
 
-def test_the_age_of_an_open_manifest_counts_like_that_of_a_file(account: Account) -> None:
+def test_dates_are_ordered_by_their_oldest_file_or_open_manifest(account: Account) -> None:
     commit(a_manifest(date_prefix="2025-12-20", created_at=account.moment(seconds=-100)))
     commit(a_manifest(date_prefix="2025-12-22", created_at=account.moment(seconds=-300)))
     track(MAX, date_prefix="2025-12-21")
@@ -130,7 +132,7 @@ def test_the_age_of_an_open_manifest_counts_like_that_of_a_file(account: Account
     assert dates_of_sweep() == ["2025-12-22", "2025-12-20", "2025-12-21"]
 
 
-def test_the_backlog_is_measured_over_all_dates_stalled_or_not(account: Account, log: Telemetry) -> None:
+def test_the_metrics_of_the_backlog_cover_all_dates_stalled_or_not(account: Account, log: Telemetry) -> None:
     track(10, 20, date_prefix="2025-12-22")
     account.wait(seconds=90)
     track(5, date_prefix="2025-12-23")
@@ -147,7 +149,7 @@ def test_the_backlog_is_measured_over_all_dates_stalled_or_not(account: Account,
     }
 
 
-def test_a_file_is_overdue_by_what_it_is_older_than_the_flush_age(account: Account, log: Telemetry) -> None:
+def test_the_overdue_time_of_a_file_is_its_age_less_the_flush_age(account: Account, log: Telemetry) -> None:
     track(10)
     account.wait(hours=24, seconds=90)
 
@@ -168,7 +170,7 @@ def test_an_empty_backlog_is_measured_as_zero(account: Account, log: Telemetry) 
     }
 
 
-def test_the_backlog_is_read_over_pages(account: Account) -> None:
+def test_the_backlog_is_read_page_by_page(account: Account) -> None:
     track(*[MAX // 8 + 1] * 8)
     scans: list[dict[str, Any]] = []
 
@@ -183,7 +185,7 @@ def test_the_backlog_is_read_over_pages(account: Account) -> None:
     assert {scan["IndexName"] for scan in scans} == {"pending-index"}
 
 
-def test_the_line_of_a_sweep_names_its_run_and_its_dates(account: Account, log: Telemetry) -> None:
+def test_a_sweep_logs_its_run_and_its_dates(account: Account, log: Telemetry) -> None:
     commit(a_manifest())
 
     answer = find_stalled_dates.handler({"sweep": True}, None)

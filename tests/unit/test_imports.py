@@ -1,4 +1,4 @@
-"""What a function imports is what its cold start costs."""
+"""What each function imports. Every import makes the cold start longer."""
 
 import json
 import os
@@ -24,7 +24,7 @@ SESSION = "<a session was made>"
 
 @cache
 def modules_of(function: str) -> frozenset[str]:
-    """The modules loaded by importing a function in a fresh interpreter, and SESSION if it made a client."""
+    """The modules that a fresh interpreter loads when it imports a function; SESSION if the import makes a client."""
     code = (
         f"import json, sys; import {function}; found = set(sys.modules)\n"
         f"if getattr(sys.modules.get('boto3'), 'DEFAULT_SESSION', None): found.add({SESSION!r})\n"
@@ -45,20 +45,20 @@ def test_a_function_that_calls_no_aws_api_does_not_import_boto3(function: str) -
     modules = modules_of(function)
 
     assert "boto3" not in modules
-    # Powertools loads botocore's package to set its user agent, but nothing that makes a client.
+    # Powertools imports the botocore package to set its user agent, but no module that makes a client.
     assert not {"botocore.session", "botocore.client", "urllib3"} & modules
     assert not {"manifest_builder.tracking", "manifest_builder.aws"} & modules
 
 
-def test_the_functions_without_aws_are_all_that_there_are() -> None:
+def test_every_other_function_imports_boto3() -> None:
     assert {function for function in ALL if "boto3" not in modules_of(function)} == WITHOUT_AWS
 
 
-def test_copying_is_imported_where_files_are_copied_and_nowhere_else() -> None:
+def test_only_quarantine_file_imports_the_transfer_of_boto3() -> None:
     assert {function for function in ALL if "boto3.s3.transfer" in modules_of(function)} == {"quarantine_file"}
 
 
-def test_events_are_read_by_the_function_that_parses_them_alone() -> None:
+def test_only_parse_event_imports_the_parser_of_events() -> None:
     assert {function for function in ALL if "manifest_builder.events" in modules_of(function)} == {"parse_event"}
 
 
@@ -67,7 +67,7 @@ def test_start_workflow_does_not_import_the_table() -> None:
 
 
 @pytest.mark.parametrize("function", sorted(ALL))
-def test_no_function_imports_what_lambda_would_not_have(function: str) -> None:
+def test_no_function_imports_a_package_that_is_not_deployed(function: str) -> None:
     tops = {name.partition(".")[0] for name in modules_of(function)}
 
     assert not {"moto", "pytest", "tests", "dev", "toolkit", "mypy_boto3_dynamodb", "samtranslator", "pydantic"} & tops

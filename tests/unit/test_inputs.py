@@ -1,4 +1,4 @@
-"""Events that S3 did not send, among those that it did: late, twice, in any order."""
+"""Events that an operator sends without a sequencer, mixed with events of S3: late, twice, in any order."""
 
 import itertools
 from dataclasses import replace
@@ -23,13 +23,13 @@ def versioned(request: pytest.FixtureRequest, account: Account) -> bool:
 
 
 def put(account: Account, number: int, key: str = KEY) -> FileVersion:
-    """A version of the file, as S3 tells of it: the higher the number, the later."""
+    """Put an object and return the version of its S3 event. A higher number means a later version."""
     put = account.s3.put_object(Bucket=INPUT_BUCKET, Key=key, Body=b"x" * number)
     etag, version_id = put["ETag"].strip('"'), put.get("VersionId")
     return a_file(key, number, etag=etag, version_id=version_id, sequencer=f"{number:02}")
 
 
-def test_the_current_version_is_the_latest_of_this_very_key(account: Account, versioned: bool) -> None:
+def test_the_current_version_is_the_latest_version_of_exactly_this_key(account: Account, versioned: bool) -> None:
     put(account, 1)
     for other in (KEY + "0", KEY + "/x", KEY[:-1]):
         put(account, 3, other)
@@ -42,14 +42,14 @@ def test_the_current_version_is_the_latest_of_this_very_key(account: Account, ve
 
 
 @pytest.mark.parametrize("key", ["a b+é%20'&<>.ndjson", "x" * 1024])
-def test_a_key_may_be_any(account: Account, key: str) -> None:
+def test_the_current_version_is_found_for_any_key(account: Account, key: str) -> None:
     file = put(account, 1, key)
     assert current_version(file) == ObjectVersion(None, file.etag)
 
 
 @pytest.mark.usefixtures("versioned")
-def test_whatever_the_order_of_events_a_backfilled_version_counts_once_and_nothing_older_does(account: Account) -> None:
-    """v1, its deletion, then v2; v2 is sent by an operator as well, without a sequencer."""
+def test_in_any_order_of_events_a_backfilled_version_is_tracked_once_and_stays_pending(account: Account) -> None:
+    """The events are v1, its deletion, v2, and v2 once more from an operator, without a sequencer."""
     for case, order in enumerate(itertools.permutations(range(4))):
         key = f"{case}/{DATE}-file.ndjson"
         first = put(account, 1, key)
@@ -71,7 +71,7 @@ def test_an_operators_event_of_an_older_version_changes_nothing(account: Account
     assert deliver(replace(first, sequencer=None)) == "superseded"
 
 
-def test_s3_is_asked_only_where_events_leave_it_open(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_s3_is_not_asked_if_the_events_give_the_order(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inputs, "current_version", lambda file: pytest.fail("asked"))
     first, second = put(account, 1), put(account, 2)
     events: list[FileVersion | Removal] = [

@@ -1,4 +1,4 @@
-"""The lock of a date. The names of these tests are its specification."""
+"""The lock of a date. The names of these tests specify the lock."""
 
 from collections.abc import Callable
 from typing import Any

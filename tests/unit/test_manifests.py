@@ -1,4 +1,4 @@
-"""What a manifest is called, what it says, and which open manifest may be resumed."""
+"""The key and the format of a manifest, and which open manifest may be resumed."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -23,13 +23,13 @@ def test_a_manifest_is_read_back_as_it_was_written(paths: list[str]) -> None:
     assert manifests.from_document(manifests.to_document(paths).encode()) == paths
 
 
-def test_a_manifest_of_several_locations_is_read_whole() -> None:
+def test_all_locations_of_a_manifest_are_read() -> None:
     document = {"fileLocations": [{"URIPrefixes": ["a", "b"]}, {"URIPrefixes": ["c"]}]}
 
     assert manifests.from_document(json.dumps(document)) == ["a", "b", "c"]
 
 
-def test_a_manifests_key_holds_its_date_number_and_moment_to_the_microsecond() -> None:
+def test_the_key_of_a_manifest_holds_its_date_number_and_time_in_microseconds() -> None:
     at = datetime(2025, 12, 24, 0, 0, 1, 42, tzinfo=UTC)
 
     assert manifests.object_key("2025-12-23", 1, at) == "manifests/2025-12-23/batch-0001-20251224T000001000042Z.json"
@@ -46,16 +46,16 @@ def test_a_records_name_holds_its_token() -> None:
     ("partition", "date"),
     [("MANIFEST#2025-12-23", "2025-12-23"), ("2025-12-23", None), ("LOCK#manifest-2025-12-23", None)],
 )
-def test_only_a_manifest_partition_has_a_manifests_date(partition: str, date: str | None) -> None:
+def test_only_the_partition_key_of_a_manifest_gives_a_date(partition: str, date: str | None) -> None:
     assert manifests.date_of(partition) == date
 
 
-def test_a_date_is_found_again_in_its_partition() -> None:
+def test_the_partition_key_of_a_manifest_holds_its_date() -> None:
     assert manifests.date_of(manifests.partition_of("2025-12-23")) == "2025-12-23"
 
 
 def opened(created: float, attempted: float | None = None) -> ManifestRecord:
-    """A manifest created, and perhaps attempted, so many seconds before noon."""
+    """An open manifest, created and (unless None) attempted this many seconds before noon."""
 
     def ago(seconds: float) -> str:
         return clock.to_text(NOON - timedelta(seconds=seconds))
@@ -72,15 +72,15 @@ def resumable(*open_manifests: ManifestRecord) -> ManifestRecord | None:
     return oldest_resumable(open_manifests, NOON)
 
 
-def test_no_open_manifest_nothing_to_resume() -> None:
+def test_without_an_open_manifest_there_is_nothing_to_resume() -> None:
     assert resumable() is None
 
 
-def test_a_manifest_never_attempted_is_resumable_at_once() -> None:
+def test_a_manifest_without_an_attempted_start_is_resumable_at_once() -> None:
     assert resumable(opened(0)) == opened(0)
 
 
-def test_the_oldest_comes_first_in_whatever_order_they_are_read() -> None:
+def test_the_oldest_manifest_is_resumed_first_in_any_order_of_reading() -> None:
     assert resumable(opened(1), opened(3), opened(2)) == opened(3)
     assert resumable(opened(3), opened(1), opened(2)) == opened(3)
 
@@ -88,24 +88,26 @@ def test_the_oldest_comes_first_in_whatever_order_they_are_read() -> None:
 @pytest.mark.parametrize(
     ("attempted", "is_resumable"), [(0, False), (59, False), (59.999999, False), (60, True), (3600, True)]
 )
-def test_a_manifest_that_was_attempted_is_resumable_sixty_seconds_later(attempted: float, is_resumable: bool) -> None:
+def test_a_manifest_with_an_attempted_start_is_resumable_sixty_seconds_later(
+    attempted: float, is_resumable: bool
+) -> None:
     assert (resumable(opened(7200, attempted)) is not None) is is_resumable
 
 
-def test_an_attempt_of_a_clock_ahead_of_ours_is_not_settled() -> None:
+def test_a_start_attempted_in_the_future_by_our_clock_is_not_resumable() -> None:
     assert resumable(opened(100, attempted=-30)) is None
 
 
-def test_no_attempted_manifest_is_resumed_while_another_attempt_settles() -> None:
+def test_no_attempted_manifest_is_resumed_within_60_seconds_of_another_attempt() -> None:
     assert resumable(opened(300, attempted=200), opened(100, attempted=59)) is None
     assert resumable(opened(300, attempted=200), opened(100, attempted=60)) == opened(300, attempted=200)
 
 
-def test_one_never_attempted_is_resumed_though_attempts_of_older_ones_settle() -> None:
+def test_a_manifest_without_an_attempt_is_resumed_within_60_seconds_of_an_older_manifests_attempt() -> None:
     assert resumable(opened(300, attempted=10), opened(100)) == opened(100)
 
 
-def test_a_settled_attempt_comes_before_a_younger_manifest_never_attempted() -> None:
+def test_an_attempt_older_than_60_seconds_comes_before_a_younger_manifest_without_an_attempt() -> None:
     assert resumable(opened(300, attempted=61), opened(100)) == opened(300, attempted=61)
     assert resumable(opened(300), opened(100, attempted=61)) == opened(300)
 
@@ -115,7 +117,9 @@ def test_a_settled_attempt_comes_before_a_younger_manifest_never_attempted() -> 
         st.tuples(st.integers(0, 200), st.none() | st.integers(0, 130)), max_size=6, unique_by=lambda pair: pair[0]
     )
 )
-def test_what_is_resumable_keeps_every_clause_of_the_protocol(pairs: list[tuple[int, int | None]]) -> None:
+def test_the_choice_of_a_resumable_manifest_keeps_every_clause_of_the_protocol(
+    pairs: list[tuple[int, int | None]],
+) -> None:
     open_manifests = [opened(created, attempted) for created, attempted in pairs]
 
     chosen = resumable(*open_manifests)
@@ -123,7 +127,7 @@ def test_what_is_resumable_keeps_every_clause_of_the_protocol(pairs: list[tuple[
     unattempted = [one for one in open_manifests if one.start_attempted_at is None]
     something_settles = any(attempted is not None and attempted < 60 for _, attempted in pairs)
     if unattempted:
-        assert chosen is not None, "nothing is cut before a manifest that may be unmarked"
+        assert chosen is not None, "a manifest whose files may be unmarked is resumed before a batch is cut"
     if chosen is None:
         assert something_settles or not open_manifests
     elif chosen.was_attempted:

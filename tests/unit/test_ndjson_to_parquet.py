@@ -1,4 +1,4 @@
-"""The default Glue job, less its Spark: which run does the work, which lines are data, and what their columns are."""
+"""The default Glue job without Spark: which run does the work, which lines are data, and the types of their columns."""
 
 import json
 import sys
@@ -26,7 +26,7 @@ def take(account: Account, run_id: str, sleep: Any = None) -> dict[str, Any] | N
 
 
 def name_run(account: Account, run_id: str) -> None:
-    """RecordJobRun, as the state machine does it."""
+    """Name the run in the record, as the state RecordJobRun does."""
     account.dynamodb.update_item(
         TableName=TRACKING_TABLE,
         Key={"date_prefix": {"S": f"MANIFEST#{DATE}"}, "file_name": {"S": "batch-0001-token-1"}},
@@ -65,19 +65,19 @@ def test_a_run_waits_until_the_record_names_one(account: Account, named: str, wo
     assert len(waits) == 3
 
 
-def test_a_record_that_names_no_run_for_a_minute_is_made_to_name_this_one(account: Account) -> None:
+def test_a_run_names_itself_in_a_record_that_has_named_no_run_for_a_minute(account: Account) -> None:
     commit(a_manifest())
     waits: list[float] = []
     assert take(account, "jr_1", waits.append)
     assert sum(waits) == 60
     record = account.record()
     assert (record["status"], record["job_run_id"]) == ("started", "jr_1")
-    # As RecordJobRun leaves it: it waits for the run's outcome.
+    # As after RecordJobRun: the record stays in the index until the outcome of the run is known.
     assert "pending_since" in record
 
 
-def test_of_two_runs_that_the_record_does_not_name_one_does_the_work(account: Account) -> None:
-    """The second is named, or has named itself, between the last look of the first and its write."""
+def test_of_two_runs_that_the_record_does_not_name_only_one_does_the_work(account: Account) -> None:
+    """The record names the second run after the first run's last read and before its write."""
     commit(a_manifest())
     with failing(account.dynamodb, "update_item", aws_error("ConditionalCheckFailedException")):
         assert take(account, "jr_1") is None
@@ -85,14 +85,14 @@ def test_of_two_runs_that_the_record_does_not_name_one_does_the_work(account: Ac
     assert take(account, "jr_1") is None
 
 
-def test_a_failing_write_is_not_taken_for_another_run(account: Account) -> None:
+def test_any_other_error_of_the_write_is_raised(account: Account) -> None:
     commit(a_manifest())
     refusal = aws_error("AccessDeniedException")
     with failing(account.dynamodb, "update_item", refusal), pytest.raises(type(refusal)):
         take(account, "jr_1")
 
 
-def test_the_record_is_found_among_others_of_its_date(account: Account) -> None:
+def test_the_record_of_a_manifest_is_found_among_other_records_of_its_date(account: Account) -> None:
     for number in range(1, 4):
         commit(a_manifest(f"token-{number}"))
     for number in range(1, 4):
@@ -106,7 +106,7 @@ def test_a_manifest_without_a_record_is_an_error(account: Account) -> None:
         take(account, "jr_1")
 
 
-def test_the_arguments_are_those_that_glue_hands_over() -> None:
+def test_the_arguments_that_glue_passes_are_parsed() -> None:
     argv = (
         "--job-bookmark-option job-bookmark-disable --JOB_ID j_1 --JOB_RUN_ID jr_1 --JOB_NAME job --TempDir s3://t/ "
         f"--MANIFEST_PATH {PATH} --MANIFEST_BUCKET m --DATE_PREFIX {DATE} --TRACKING_TABLE t --OUTPUT_PATH s3://o"
@@ -160,7 +160,7 @@ def test_a_json_object_is_data(raw: bytes) -> None:
         (b'{"a": ' + b"9" * 5000 + b"}", "digits"),
     ],
 )
-def test_anything_else_is_malformed_and_says_why(raw: bytes, says: str) -> None:
+def test_any_other_line_is_malformed_with_a_reason(raw: bytes, says: str) -> None:
     text, reason = job.check(raw)
     assert reason
     assert says in reason
@@ -173,13 +173,13 @@ def test_a_surrogate_pair_is_a_character() -> None:
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 1000])
-def test_lines_are_whole_wherever_the_chunks_end(size: int) -> None:
+def test_lines_are_split_correctly_wherever_the_chunks_end(size: int) -> None:
     content = b'{"a":1}\r\n\n{"b":"\xe2\x80\xa8"}\x0b\n{"c":3}'
     chunks = [content[start : start + size] for start in range(0, len(content), size)]
     assert list(job.split_lines(chunks)) == content.split(b"\n")
 
 
-# What their columns are
+# The columns and their types
 
 
 @pytest.mark.parametrize(
@@ -215,14 +215,14 @@ def test_objects_are_merged_by_name_and_lists_by_element() -> None:
     assert spark_type(shape)["fields"][0]["type"] == {"type": "array", "elementType": element, "containsNull": True}
 
 
-def test_an_object_whose_names_are_data_is_kept_as_text() -> None:
+def test_an_object_with_too_many_names_is_kept_as_text() -> None:
     one = {f"user-{number}": number for number in range(job.MAX_NAMES)}
     assert isinstance(spark_type(shape_of(one)), dict)
     assert spark_type(shape_of(one | {"user-x": 1})) == "string"
     assert merge(shape_of(one), shape_of({"user-x": 1})) == "string"
 
 
-def test_what_is_nested_too_deeply_is_kept_as_text() -> None:
+def test_a_value_that_is_nested_too_deeply_is_kept_as_text() -> None:
     value: Any = 1
     for _ in range(sys.getrecursionlimit() // 2):
         value = {"a": [value]}
@@ -251,7 +251,7 @@ def test_the_order_of_lines_and_files_does_not_matter(values: list[Any]) -> None
 
 
 @given(documents, documents)
-def test_what_a_column_has_taken_in_once_does_not_change_it_again(one: Any, other: Any) -> None:
+def test_merging_the_same_value_again_does_not_change_a_column(one: Any, other: Any) -> None:
     merged = merge(shape_of(one), shape_of(other))
     assert merge(merged, shape_of(one)) == merged == merge(shape_of(other), merged)
 
@@ -260,7 +260,7 @@ def as_text(shape: Shape) -> str:
     return json.dumps(shape, sort_keys=True)
 
 
-def test_a_column_keeps_out_of_the_way_of_folders_and_of_names_that_differ_in_case_only() -> None:
+def test_a_column_is_renamed_if_its_name_is_reserved_or_differs_from_another_name_in_case_only() -> None:
     names = ["id", "Date", "ID", "date_", "manifest", "source_file", "Id"]
     assert job.column_names(names) == {
         "id": "id",

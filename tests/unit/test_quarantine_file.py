@@ -1,4 +1,4 @@
-"""QuarantineFile: the copy, its metadata, what is not copied and why, and redelivery."""
+"""QuarantineFile: the copy and its metadata, files that are not copied, and redelivery."""
 
 from collections.abc import Callable
 from typing import Any
@@ -41,7 +41,7 @@ def no_copying() -> Any:
     return mock.patch.object(aws, "s3_for_copies", side_effect=AssertionError("nothing is to be copied"))
 
 
-def test_a_refused_file_is_copied_aside_and_recorded_and_the_original_stays(account: Account) -> None:
+def test_an_invalid_file_is_copied_and_recorded_and_the_original_stays(account: Account) -> None:
     upload(account)
 
     answer = quarantine(a_file(KEY, 2))
@@ -57,10 +57,10 @@ def test_a_refused_file_is_copied_aside_and_recorded_and_the_original_stays(acco
     row = account.row(a_file(KEY))
     assert (row["status"], row["reason"]) == ("quarantined", REASON)
     assert row["copied_to"] == f"s3://{QUARANTINE_BUCKET}/{KEY}"
-    assert "pending_since" not in row, "it is no work for any manifest"
+    assert "pending_since" not in row, "a quarantined file is not pending"
 
 
-def test_the_copy_tells_why_and_from_where(account: Account) -> None:
+def test_the_metadata_of_the_copy_has_the_reason_and_the_source(account: Account) -> None:
     upload(account)
 
     quarantine(a_file(KEY, 2))
@@ -72,7 +72,7 @@ def test_the_copy_tells_why_and_from_where(account: Account) -> None:
 
 
 @pytest.mark.parametrize("key", ["in/2025-12-23 a+b %41 ü 東京 🦆.csv", "in/a\tb.csv", "in/100%.csv", "a//b.csv"])
-def test_any_key_is_copied_under_itself_with_metadata_of_ascii(account: Account, key: str) -> None:
+def test_the_copy_of_any_key_has_the_same_key_and_ascii_metadata(account: Account, key: str) -> None:
     upload(account, key)
 
     assert quarantine(a_file(key, 2), "Invalid extension")["outcome"] == "quarantined"
@@ -94,7 +94,7 @@ def test_the_metadata_of_the_longest_key_is_within_the_two_kilobytes_of_s3(accou
     assert metadata["quarantine-reason"] == "Invalid extension"
 
 
-def test_the_version_refused_is_copied_not_the_latest(account: Account) -> None:
+def test_the_invalid_version_is_copied_and_not_the_latest_version(account: Account) -> None:
     account.s3.put_bucket_versioning(Bucket=INPUT_BUCKET, VersioningConfiguration={"Status": "Enabled"})
     refused = upload(account, content=b"first")
     upload(account, content=b"second")
@@ -104,14 +104,14 @@ def test_the_version_refused_is_copied_not_the_latest(account: Account) -> None:
     assert copy_of(account)["Body"].read() == b"first"
 
 
-def test_a_source_that_has_vanished_is_recorded_and_not_tried_for_ever(account: Account) -> None:
+def test_a_deleted_source_is_recorded_and_raises_no_error(account: Account) -> None:
     assert quarantine(a_file(KEY, 2))["outcome"] == "quarantined"
 
     assert account.row(a_file(KEY))["copied_to"] == "not copied: the object has vanished"
     assert copies(account) == 0
 
 
-def test_a_version_that_has_vanished_is_recorded(account: Account) -> None:
+def test_a_deleted_version_is_recorded(account: Account) -> None:
     account.s3.put_bucket_versioning(Bucket=INPUT_BUCKET, VersioningConfiguration={"Status": "Enabled"})
     refused = upload(account)
     account.s3.delete_object(Bucket=INPUT_BUCKET, Key=KEY, VersionId=refused)
@@ -122,7 +122,7 @@ def test_a_version_that_has_vanished_is_recorded(account: Account) -> None:
 
 
 @pytest.mark.parametrize("code", ["404", "NoSuchKey", "NoSuchVersion"])
-def test_a_source_that_vanishes_under_the_copy_is_recorded(account: Account, code: str) -> None:
+def test_a_source_that_is_deleted_during_the_copy_is_recorded(account: Account, code: str) -> None:
     with mock.patch.object(aws, "s3_for_copies") as s3:
         s3.return_value.copy.side_effect = aws_error(code, "CopyObject")
         quarantine(a_file(KEY, 2))
@@ -178,7 +178,7 @@ def test_a_redelivery_copies_nothing(account: Account) -> None:
     assert account.rows() == before
 
 
-def test_an_older_version_than_the_one_known_is_neither_copied_nor_recorded(account: Account) -> None:
+def test_a_version_older_than_the_tracked_version_is_neither_copied_nor_recorded(account: Account) -> None:
     file_rows.track_file(DATE, a_file(KEY, sequencer="0055AED7"))
 
     with no_copying():
@@ -187,7 +187,7 @@ def test_an_older_version_than_the_one_known_is_neither_copied_nor_recorded(acco
     assert account.statuses() == {"pending": 1}
 
 
-def test_a_newer_refused_version_of_a_valid_file_is_copied_and_recorded(account: Account) -> None:
+def test_a_newer_invalid_version_of_a_valid_file_is_copied_and_recorded(account: Account) -> None:
     file_rows.track_file(DATE, a_file(KEY, sequencer="0055AED6"))
     upload(account)
 
@@ -206,7 +206,7 @@ def test_a_crash_between_copy_and_record_repeats_the_copy(account: Account) -> N
     assert quarantine(a_file(KEY, 2))["outcome"] == "quarantined"
 
 
-def test_a_quarantine_is_logged_in_production_too_with_the_files_path_and_the_reason(
+def test_a_quarantined_file_is_logged_at_level_info_with_its_path_and_the_reason(
     account: Account, log: Telemetry
 ) -> None:
     upload(account)

@@ -1,4 +1,4 @@
-"""RecordOutcome: what becomes of a manifest when its run has ended."""
+"""RecordOutcome: the status of a manifest after its run has ended."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -20,7 +20,7 @@ PARTITION = f"MANIFEST#{DATE}"
 
 
 def start(account: Account, manifest: ManifestRecord) -> str:
-    """A run of the manifest's job that its record names, as RecordJobRun leaves it."""
+    """Start a run for the manifest and name it in the record, as RecordJobRun does. Returns the run's id."""
     arguments = {"--MANIFEST_PATH": manifest.file_path, "--DATE_PREFIX": manifest.date_prefix}
     run_id: str = account.glue.start_job_run(JobName=GLUE_JOB, Arguments=arguments)["JobRunId"]
     account.dynamodb.update_item(
@@ -35,7 +35,7 @@ def start(account: Account, manifest: ManifestRecord) -> str:
 
 @pytest.fixture
 def run(account: Account) -> str:
-    """The run of a manifest of two files."""
+    """The id of a run whose manifest names two files."""
     manifest = a_manifest()
     commit(manifest)
     key = manifest.file_path.removeprefix(f"s3://{MANIFEST_BUCKET}/")
@@ -45,7 +45,7 @@ def run(account: Account) -> str:
 
 @pytest.fixture
 def reports(environment: Callable[..., None]) -> Iterator[mock.Mock]:
-    """What is published to the alarm topic."""
+    """The mocked `publish` of the alarm topic."""
     environment(ALARM_TOPIC_ARN=TOPIC)
     with mock.patch.object(aws, "sns") as sns:
         yield sns.return_value.publish
@@ -62,7 +62,7 @@ def the_date() -> dict[str, Any]:
     return {"date_prefix": DATE, "files": [], "flush_before": None}
 
 
-def test_a_run_that_succeeded_ends_its_manifest(account: Account, run: str) -> None:
+def test_the_manifest_of_a_succeeded_run_is_succeeded(account: Account, run: str) -> None:
     account.end_run(run)
 
     assert tell(run)["dates"] == []
@@ -87,7 +87,7 @@ def test_a_run_that_failed_leaves_its_manifest_open_for_another_attempt(account:
     assert [manifest.record_name for manifest in manifest_records.open_manifests(DATE)] == [record["file_name"]]
 
 
-def test_the_run_of_a_failed_attempt_is_not_taken_for_that_of_the_next(account: Account, run: str) -> None:
+def test_the_search_for_the_run_of_the_next_attempt_ignores_the_failed_run(account: Account, run: str) -> None:
     account.end_run(run, "FAILED")
     tell(run)
     assert manifest_records.claim_start(PARTITION, "batch-0001-token-1", "run-2", None)
@@ -129,7 +129,7 @@ def test_a_run_that_somebody_stopped_is_not_started_again(account: Account, run:
 
 
 @pytest.mark.parametrize("state", ["STARTING", "RUNNING", "STOPPING", "WAITING"])
-def test_a_run_under_way_is_left_alone(account: Account, run: str, state: str) -> None:
+def test_a_run_that_has_not_ended_changes_nothing(account: Account, run: str, state: str) -> None:
     account.end_run(run, state)
     before = account.record()
     tell(run)
@@ -137,9 +137,7 @@ def test_a_run_under_way_is_left_alone(account: Account, run: str, state: str) -
 
 
 @pytest.mark.parametrize("state", ["SUCCEEDED", "FAILED"])
-def test_an_event_that_comes_twice_changes_nothing_more(
-    account: Account, run: str, reports: mock.Mock, state: str
-) -> None:
+def test_a_redelivered_event_changes_nothing(account: Account, run: str, reports: mock.Mock, state: str) -> None:
     account.end_run(run, state)
     tell(run)
     before, reported = account.record(), reports.call_count
@@ -148,7 +146,7 @@ def test_an_event_that_comes_twice_changes_nothing_more(
     assert (account.record(), reports.call_count) == (before, reported)
 
 
-def test_an_outcome_is_recorded_once_where_two_come_at_the_same_time(account: Account, run: str) -> None:
+def test_one_of_two_concurrent_executions_records_the_outcome(account: Account, run: str) -> None:
     account.end_run(run, "FAILED")
 
     def while_another_does(proceed: Callable[..., Any], number: int, arguments: dict[str, Any]) -> Any:
@@ -172,7 +170,7 @@ def test_a_record_that_does_not_name_the_run_yet_is_left_to_the_sweep(account: A
     assert account.record() == before
 
 
-def test_a_run_that_somebody_started_by_hand_is_no_business_of_ours(account: Account, run: str) -> None:
+def test_a_run_that_somebody_started_by_hand_changes_nothing(account: Account, run: str) -> None:
     arguments = {"--MANIFEST_PATH": a_manifest().file_path, "--DATE_PREFIX": DATE}
     by_hand = [
         account.glue.start_job_run(JobName=GLUE_JOB, Arguments=given)["JobRunId"] for given in (arguments, {"--X": "y"})
@@ -184,7 +182,7 @@ def test_a_run_that_somebody_started_by_hand_is_no_business_of_ours(account: Acc
     assert account.record() == before
 
 
-def test_a_run_that_glue_does_not_know_any_more_waits_for_an_operator(account: Account, run: str) -> None:
+def test_a_manifest_whose_run_glue_has_deleted_waits_for_an_operator(account: Account, run: str) -> None:
     asked = {"job_run_id": run, "date_prefix": DATE, "manifest_path": a_manifest().file_path}
     with mock.patch.object(aws.glue(), "get_job_run", side_effect=aws_error("EntityNotFoundException")):
         tell(asked)
@@ -193,9 +191,7 @@ def test_a_run_that_glue_does_not_know_any_more_waits_for_an_operator(account: A
     assert record["error"] == f"UNKNOWN: {GLUE_JOB} has no run {run}"
 
 
-def test_one_run_that_cannot_be_asked_about_does_not_hide_the_others(
-    account: Account, run: str, log: Telemetry
-) -> None:
+def test_an_error_for_one_run_does_not_stop_the_others(account: Account, run: str, log: Telemetry) -> None:
     account.end_run(run)
     ask = aws.glue().get_job_run
 
@@ -212,25 +208,25 @@ def test_one_run_that_cannot_be_asked_about_does_not_hide_the_others(
     assert line["level"] == "ERROR"
 
 
-def test_runs_that_there_is_no_time_for_are_left_to_the_next_sweep(account: Account, run: str) -> None:
+def test_runs_that_exceed_the_time_budget_are_left_to_the_next_sweep(account: Account, run: str) -> None:
     account.end_run(run)
     account.tick = record_outcome.ASKING_TIME
     tell(run)
     assert account.record()["status"] == "started"
 
 
-def test_dates_of_the_sweep_stay_as_they_are(account: Account, run: str) -> None:
+def test_the_dates_of_the_sweep_are_passed_on_unchanged(account: Account, run: str) -> None:
     account.end_run(run, "FAILED")
     flushed = the_date() | {"flush_before": "2025-12-22T10:00:00.000000Z"}
     other = flushed | {"date_prefix": "2025-12-01"}
     assert tell(run, dates=[other, flushed])["dates"] == [other, flushed]
 
 
-def test_an_event_starts_a_run_of_its_own_each_time(account: Account) -> None:
+def test_each_event_gets_its_own_run_id(account: Account) -> None:
     assert len({tell()["run_id"] for _ in range(3)}) == 3
 
 
-def test_a_sweep_stays_one_run(account: Account) -> None:
+def test_a_sweep_keeps_its_run_id(account: Account) -> None:
     request = {"run_id": "run-1", "job_runs": [], "dates": [], "rejected": [], "ignored": 0}
     assert record_outcome.handler({"request": request}, None)["run_id"] == "run-1"
 
@@ -248,7 +244,7 @@ def test_a_failed_run_is_reported_with_its_manifest_its_files_and_the_error(
         assert part in report["Message"]
 
 
-def test_a_report_says_when_nobody_goes_on(
+def test_a_report_says_that_the_job_is_not_started_again(
     environment: Callable[..., None], account: Account, run: str, reports: mock.Mock
 ) -> None:
     environment(ALARM_TOPIC_ARN=TOPIC, JOB_RETRIES="0")
@@ -269,7 +265,7 @@ def test_a_report_of_many_files_names_a_hundred(account: Account, run: str, repo
     assert "x" * 1001 not in message
 
 
-def test_a_report_that_cannot_be_sent_keeps_nobody_from_going_on(
+def test_a_report_that_cannot_be_sent_does_not_stop_the_next_attempt(
     account: Account, run: str, reports: mock.Mock
 ) -> None:
     reports.side_effect = aws_error("AuthorizationErrorException")
@@ -296,7 +292,7 @@ def test_the_sweep_asks_about_runs_that_are_old_enough(account: Account, run: st
     assert answer["dates"] == []
 
 
-def test_a_sweep_does_not_ask_about_too_many_runs_and_sweeps_come_to_all_of_them(account: Account) -> None:
+def test_a_sweep_asks_about_a_limited_number_of_runs_and_later_sweeps_ask_about_the_others(account: Account) -> None:
     paths = set()
     for number in range(find_stalled_dates.RUNS_PER_SWEEP + 2):
         manifest = a_manifest(f"token-{number}", created_at=account.moment(minutes=-number))
@@ -305,7 +301,7 @@ def test_a_sweep_does_not_ask_about_too_many_runs_and_sweeps_come_to_all_of_them
         paths.add(manifest.file_path)
     account.wait(hours=1)
     asked: set[str] = set()
-    for _ in range(100):  # each run is left out of a sweep with a probability of 1 in 26
+    for _ in range(100):  # a sweep asks about 25 of the 26 runs, chosen at random
         job_runs = find_stalled_dates.handler({"sweep": True}, None)["job_runs"]
         assert len({run["job_run_id"] for run in job_runs}) == find_stalled_dates.RUNS_PER_SWEEP
         asked |= {run["manifest_path"] for run in job_runs}
@@ -314,7 +310,7 @@ def test_a_sweep_does_not_ask_about_too_many_runs_and_sweeps_come_to_all_of_them
     assert asked == paths
 
 
-def test_a_manifest_opened_again_is_young_again(account: Account, run: str) -> None:
+def test_the_age_of_a_reopened_manifest_starts_again(account: Account, run: str) -> None:
     account.wait(hours=5)
     assert manifest_records.reopen(DATE, "batch-0001-token-1", run_id=run)
     assert not manifest_records.reopen(DATE, "batch-0001-token-1", run_id=run)

@@ -1,4 +1,4 @@
-"""RecordRemoval: what a deletion makes of a row, whatever the order in which events come, and however often."""
+"""RecordRemoval: how a deletion changes a row, with events in any order and delivered more than once."""
 
 from typing import Any
 
@@ -38,7 +38,7 @@ def manifested(account: Account, file: FileVersion) -> None:
     mark(account, file, account.moment())
 
 
-# What it makes of a row
+# How a removal changes a row
 
 
 def test_a_pending_file_is_deleted_and_leaves_the_index(account: Account) -> None:
@@ -54,7 +54,7 @@ def test_a_pending_file_is_deleted_and_leaves_the_index(account: Account) -> Non
     assert list(pending.pending_files(DATE)) == []
 
 
-def test_of_a_manifested_file_it_is_recorded_only(account: Account) -> None:
+def test_the_removal_of_a_manifested_file_is_only_recorded(account: Account) -> None:
     manifested(account, a_file(sequencer=OLD))
     before = account.row(a_file())
 
@@ -64,7 +64,7 @@ def test_of_a_manifested_file_it_is_recorded_only(account: Account) -> None:
     assert before["status"] == "manifested"
 
 
-def test_of_a_quarantined_file_it_is_recorded_only(account: Account) -> None:
+def test_the_removal_of_a_quarantined_file_is_only_recorded(account: Account) -> None:
     file_rows.record_quarantine(DATE, a_file(sequencer=OLD), "Size 0.00MB out of range", "s3://q/a")
 
     assert remove(a_removal()) == "deleted"
@@ -73,7 +73,7 @@ def test_of_a_quarantined_file_it_is_recorded_only(account: Account) -> None:
     assert (row["status"], row["copied_to"], row["deleted_at"]) == ("quarantined", "s3://q/a", account.moment())
 
 
-def test_of_an_unknown_file_it_leaves_a_row_that_tells_a_late_creation_from_a_new_one(account: Account) -> None:
+def test_the_removal_of_an_unknown_file_writes_a_row_that_supersedes_an_older_creation(account: Account) -> None:
     assert remove(a_removal()) == "deleted"
 
     assert account.rows() == [
@@ -103,12 +103,14 @@ def test_of_an_unknown_file_it_leaves_a_row_that_tells_a_late_creation_from_a_ne
     ],
     ids=["extension", "folder", "no date in the key", "no sequencer", "no version that a late event would name"],
 )
-def test_an_unknown_file_that_no_late_event_could_be_told_by_gets_no_row(account: Account, removal: Removal) -> None:
+def test_the_removal_of_an_unknown_file_writes_no_row_if_no_later_event_needs_it(
+    account: Account, removal: Removal
+) -> None:
     assert remove(removal) == "untracked"
     assert account.rows() == []
 
 
-def test_a_file_of_another_folder_keeps_its_row(account: Account) -> None:
+def test_a_removal_does_not_change_a_file_of_the_same_name_in_another_folder(account: Account) -> None:
     here, there = a_file("x/2025-12-23.ndjson", sequencer=OLD), a_file("y/2025-12-23.ndjson", sequencer=OLD)
     for file in (here, there):
         outcome_of(file)
@@ -145,7 +147,7 @@ def test_a_removal_that_is_older_than_the_row_changes_nothing(account: Account) 
 
 
 @pytest.mark.parametrize("state", ["pending", "manifested", "quarantined"])
-def test_a_creation_before_the_removal_that_comes_late_stays_superseded(account: Account, state: str) -> None:
+def test_a_late_event_of_a_creation_before_the_removal_is_superseded(account: Account, state: str) -> None:
     match state:
         case "pending":
             outcome_of(a_file(sequencer=OLDER))
@@ -170,7 +172,7 @@ def test_a_creation_after_the_removal_is_pending_and_no_longer_deleted(account: 
 
 
 @pytest.mark.parametrize("deleted_last", [False, True])
-def test_whether_a_removal_came_before_a_version_that_has_no_sequencer_is_asked_of_s3(
+def test_s3_is_asked_whether_a_removal_precedes_a_version_without_a_sequencer(
     account: Account, deleted_last: bool
 ) -> None:
     version = a_file(sequencer=None, version_id="v2")
@@ -181,7 +183,9 @@ def test_whether_a_removal_came_before_a_version_that_has_no_sequencer_is_asked_
 
 
 @pytest.mark.parametrize("is_back", [False, True])
-def test_a_deleted_version_that_is_sent_by_hand_is_pending_again_if_s3_has_it(account: Account, is_back: bool) -> None:
+def test_a_deleted_version_that_an_operator_sends_is_pending_again_if_s3_has_it(
+    account: Account, is_back: bool
+) -> None:
     outcome_of(a_file(sequencer=OLD, version_id="v2"))
     remove(a_removal())
     again = a_file(sequencer=None, version_id="v2")
@@ -190,7 +194,7 @@ def test_a_deleted_version_that_is_sent_by_hand_is_pending_again_if_s3_has_it(ac
 
 
 @pytest.mark.parametrize(("known", "outcome"), [({"sequencer": None}, "deleted"), ({"sequencer": OLD}, "superseded")])
-def test_a_removal_without_a_sequencer_is_believed_of_a_row_without_one(
+def test_a_removal_without_a_sequencer_deletes_only_a_row_without_a_sequencer(
     account: Account, known: dict[str, Any], outcome: str
 ) -> None:
     outcome_of(a_file(**known))
@@ -199,10 +203,10 @@ def test_a_removal_without_a_sequencer_is_believed_of_a_row_without_one(
     assert remove(a_removal(sequencer=None)) == ("duplicate" if outcome == "deleted" else outcome)
 
 
-# Versions that are gone for ever
+# Permanent deletion of one version
 
 
-def test_the_end_of_another_version_is_not_the_end_of_the_file(account: Account) -> None:
+def test_the_deletion_of_another_version_does_not_delete_the_file(account: Account) -> None:
     outcome_of(a_file(sequencer=OLD, version_id="v2"))
 
     assert remove(a_removal(version_id="v1")) == "superseded"
@@ -211,7 +215,7 @@ def test_the_end_of_another_version_is_not_the_end_of_the_file(account: Account)
 
 
 @pytest.mark.parametrize(("known", "removed"), [("v1", "v1"), (None, "null")])
-def test_the_end_of_the_rows_own_version_leaves_room_for_a_later_one_that_came_before_it(
+def test_after_the_deletion_of_the_rows_version_a_late_event_of_a_newer_version_is_tracked(
     account: Account, known: str | None, removed: str
 ) -> None:
     outcome_of(a_file(sequencer=OLDER, version_id=known))
@@ -222,7 +226,7 @@ def test_the_end_of_the_rows_own_version_leaves_room_for_a_later_one_that_came_b
     assert outcome_of(a_file(sequencer=OLD, version_id="v2")) == "tracked"
 
 
-def test_the_end_of_a_version_that_is_yet_to_be_told_of_leaves_room_for_others(account: Account) -> None:
+def test_after_the_deletion_of_an_unknown_version_another_version_is_tracked(account: Account) -> None:
     assert [remove(a_removal(version_id="v2")) for _ in range(2)] == ["deleted", "duplicate"]
 
     assert outcome_of(a_file(sequencer=OLD, version_id="v2")) == "duplicate"
@@ -231,8 +235,8 @@ def test_the_end_of_a_version_that_is_yet_to_be_told_of_leaves_room_for_others(a
         assert outcome_of(older) == "tracked"
 
 
-def test_the_end_of_a_version_named_null_is_not_that_of_the_next_one_of_that_name(account: Account) -> None:
-    """Where versioning is suspended every version has that name."""
+def test_the_deletion_of_a_null_version_does_not_delete_the_next_null_version(account: Account) -> None:
+    """While versioning is suspended, every version has the id "null"."""
     outcome_of(a_file(sequencer=OLDER))
     removal = a_removal(version_id="null", sequencer=OLD)
     assert remove(removal) == "deleted"
@@ -244,7 +248,7 @@ def test_the_end_of_a_version_named_null_is_not_that_of_the_next_one_of_that_nam
 # Races
 
 
-def test_a_row_that_is_marked_under_the_write_stays_manifested(account: Account) -> None:
+def test_a_row_that_is_marked_during_the_write_stays_manifested(account: Account) -> None:
     outcome_of(a_file(sequencer=OLD))
 
     def mark_first(proceed: Any, number: int, _: Any) -> Any:
@@ -261,7 +265,7 @@ def test_a_row_that_is_marked_under_the_write_stays_manifested(account: Account)
     assert "manifest_path" in row
 
 
-def test_a_later_version_that_comes_under_the_write_stays_pending(account: Account) -> None:
+def test_a_newer_version_that_is_tracked_during_the_write_stays_pending(account: Account) -> None:
     outcome_of(a_file(sequencer=OLD))
 
     def upload_first(proceed: Any, number: int, _: Any) -> Any:
@@ -275,7 +279,7 @@ def test_a_later_version_that_comes_under_the_write_stays_pending(account: Accou
     assert account.row(a_file())["sequencer"] == NEWER
 
 
-def test_a_lost_answer_is_a_duplicate_when_it_is_tried_again(account: Account) -> None:
+def test_a_retry_after_a_lost_response_is_a_duplicate(account: Account) -> None:
     outcome_of(a_file(sequencer=OLD))
     with answer_lost(aws.dynamodb(), "put_item"), pytest.raises(Exception, match="Read timeout"):
         remove(a_removal())
@@ -284,7 +288,7 @@ def test_a_lost_answer_is_a_duplicate_when_it_is_tried_again(account: Account) -
     assert account.statuses() == {"deleted": 1}
 
 
-def test_a_row_that_changes_under_every_write_is_reported(account: Account) -> None:
+def test_a_row_that_changes_during_every_write_raises_an_error(account: Account) -> None:
     outcome_of(a_file(sequencer="00"))
 
     def change_first(proceed: Any, number: int, arguments: Any) -> Any:

@@ -1,4 +1,4 @@
-"""ReportResult: what an execution says at its end."""
+"""ReportResult: the output, the log lines and the metrics of an execution."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ def report(*dates: dict[str, Any], rejected: list[dict[str, str]] | None = None,
     return report_result.handler(event, None)
 
 
-def test_an_execution_without_anything_says_so_with_every_field() -> None:
+def test_the_output_of_an_execution_without_files_has_every_field() -> None:
     assert report() == {
         "batchItemFailures": [],
         "failed_dates": 0,
@@ -35,7 +35,7 @@ def test_an_execution_without_anything_says_so_with_every_field() -> None:
     }
 
 
-def test_files_are_counted_by_what_became_of_them_over_all_dates() -> None:
+def test_files_of_all_dates_are_counted_by_outcome() -> None:
     answer = report(
         a_date(a_result("tracked"), a_result("tracked"), a_result("duplicate")),
         a_date(a_result("quarantined"), a_result("superseded"), a_result("failed"), a_result("deleted")),
@@ -48,11 +48,11 @@ def test_files_are_counted_by_what_became_of_them_over_all_dates() -> None:
 
 
 @pytest.mark.parametrize("outcome", ["tracked", "duplicate", "superseded", "quarantined", "deleted", "untracked"])
-def test_a_message_whose_files_have_an_outcome_does_not_go_back(outcome: str) -> None:
+def test_a_message_without_a_failed_file_is_not_a_batch_item_failure(outcome: str) -> None:
     assert report(a_date(a_result(outcome)))["batchItemFailures"] == []
 
 
-def test_a_message_with_a_failed_or_rejected_file_goes_back_once() -> None:
+def test_a_message_with_failed_or_rejected_files_is_one_batch_item_failure() -> None:
     answer = report(
         a_date(a_result("failed", "message-2"), a_result("tracked", "message-2"), a_result("failed", "message-3")),
         a_date(a_result("failed", "message-3"), a_result("tracked", "message-4")),
@@ -70,7 +70,7 @@ def test_a_message_with_a_failed_or_rejected_file_goes_back_once() -> None:
     assert answer["rejected"] == 2
 
 
-def test_failed_dates_and_locks_left_are_counted_and_a_lock_left_is_a_failure() -> None:
+def test_failed_dates_are_counted_and_include_dates_whose_lock_was_not_released() -> None:
     answer = report(a_date(), a_date(outcome="failed"), a_date(outcome="lock_left"))
 
     assert (answer["failed_dates"], answer["locks_left"]) == (2, 1)
@@ -110,7 +110,9 @@ def test_every_outcome_has_its_metric(log: Telemetry) -> None:
     }
 
 
-def test_the_average_of_the_quarantined_files_is_their_share_of_the_files_judged(log: Telemetry) -> None:
+def test_the_average_of_files_quarantined_is_the_share_of_quarantined_files_among_validated_files(
+    log: Telemetry,
+) -> None:
     duplicates_are_not_judged_again = [a_result("duplicate"), a_result("superseded"), a_result("failed")]
     report(a_date(*[a_result("tracked")] * 3, a_result("quarantined"), *duplicates_are_not_judged_again))
 
@@ -118,7 +120,7 @@ def test_the_average_of_the_quarantined_files_is_their_share_of_the_files_judged
     assert sorted(values) == [0, 0, 0, 1]
 
 
-def test_hundreds_of_files_in_one_execution_are_all_measured(log: Telemetry) -> None:
+def test_metrics_count_all_of_hundreds_of_files(log: Telemetry) -> None:
     report(a_date(*[a_result("tracked")] * 250, *[a_result("quarantined")] * 150))
 
     assert log.metrics["FilesQuarantined"] == 150
@@ -126,13 +128,13 @@ def test_hundreds_of_files_in_one_execution_are_all_measured(log: Telemetry) -> 
 
 
 @pytest.mark.parametrize(("error", "failed"), [("Glue.EntityNotFoundException", 1), ("States.Timeout", 0)])
-def test_an_error_that_glue_returned_is_a_failed_start(log: Telemetry, error: str, failed: int) -> None:
+def test_an_error_returned_by_glue_is_counted_as_a_failed_start(log: Telemetry, error: str, failed: int) -> None:
     report(a_date(outcome="failed") | {"error": error}, a_date())
 
     assert log.metrics.get("JobStartsFailed", 0) == failed
 
 
-def test_an_execution_without_anything_writes_no_metric(log: Telemetry) -> None:
+def test_an_execution_without_files_writes_no_metric(log: Telemetry) -> None:
     report(a_date())
 
     assert log.metrics == {}

@@ -1,4 +1,4 @@
-"""Which rows the table forgets, and when: those that nothing is left to do for."""
+"""Which rows expire, and when: rows of files that need no further work."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -51,7 +51,7 @@ DONE = [manifested, quarantined, deleted, deleted_before_it_was_heard_of]
 
 
 @pytest.mark.parametrize("done", DONE)
-def test_what_is_done_expires(account: Account, done: Callable[[Account], None]) -> None:
+def test_the_row_of_a_finished_file_expires(account: Account, done: Callable[[Account], None]) -> None:
     done(account)
 
     assert account.row(a_file())["ttl"] == IN_30_DAYS
@@ -74,14 +74,16 @@ def test_a_pending_file_does_not_expire(account: Account) -> None:
 
 
 @pytest.mark.parametrize("done", DONE)
-def test_what_is_pending_again_does_not_expire(account: Account, done: Callable[[Account], None]) -> None:
+def test_the_row_of_a_file_that_is_pending_again_does_not_expire(
+    account: Account, done: Callable[[Account], None]
+) -> None:
     done(account)
 
     assert file_rows.track_file(DATE, a_file(sequencer=NEWER)).outcome == "tracked"
     assert "ttl" not in account.row(a_file())
 
 
-def test_a_removal_does_not_prolong_the_life_of_what_is_manifested(account: Account) -> None:
+def test_a_removal_does_not_postpone_the_expiry_of_a_manifested_file(account: Account) -> None:
     manifested(account)
     account.wait(days=10)
 
@@ -89,14 +91,14 @@ def test_a_removal_does_not_prolong_the_life_of_what_is_manifested(account: Acco
     assert account.row(a_file())["ttl"] == IN_30_DAYS
 
 
-def test_an_expired_row_counts_as_long_as_it_is_there(account: Account) -> None:
+def test_an_expired_row_is_valid_until_dynamodb_deletes_it(account: Account) -> None:
     manifested(account)
     account.wait(days=31)
 
     assert file_rows.track_file(DATE, a_file(sequencer=OLD)).outcome == "duplicate"
 
 
-def test_a_file_that_was_forgotten_is_new(account: Account) -> None:
+def test_a_file_whose_row_was_deleted_is_tracked_as_new(account: Account) -> None:
     manifested(account)
     forget(account, a_file())
 
@@ -104,17 +106,17 @@ def test_a_file_that_was_forgotten_is_new(account: Account) -> None:
 
 
 def forget(account: Account, file: FileVersion) -> None:
-    """As DynamoDB does after a row's ttl."""
+    """Delete the row, as DynamoDB does after its ttl."""
     key = {"date_prefix": {"S": DATE}, "file_name": {"S": file.base_name}}
     account.dynamodb.delete_item(TableName=TRACKING_TABLE, Key=key)
 
 
-# Rows that expire free a name
+# A sort key is free again after its row has expired
 
 
 @pytest.fixture
 def namesakes(account: Account) -> tuple[FileVersion, FileVersion]:
-    """Two files of one name, both pending; the row of the first, which has the name to itself, is gone."""
+    """Two pending files of one name. The row of the first, whose sort key is the plain name, is deleted."""
     first, second = (a_file(f"{folder}/{DATE}.ndjson", sequencer=OLD) for folder in ("eu", "us"))
     for file in (first, second):
         assert file_rows.track_file(DATE, file).outcome == "tracked"
@@ -137,7 +139,7 @@ def test_a_file_is_found_after_its_namesake_has_expired(
     assert list(pending_files(DATE)) == []
 
 
-def test_a_forgotten_file_that_comes_again_takes_its_name_back(
+def test_a_file_whose_row_was_deleted_gets_its_sort_key_again(
     account: Account, namesakes: tuple[FileVersion, FileVersion]
 ) -> None:
     first, second = namesakes

@@ -1,4 +1,4 @@
-"""The environment variables of the specification: defaults, bounds, and what is refused with which words."""
+"""The environment variables of the specification: defaults, bounds, and the messages for invalid values."""
 
 import os
 import subprocess
@@ -44,7 +44,7 @@ def test_a_required_variable_that_is_missing_is_named(name: str, value: str | No
 
 
 @pytest.mark.parametrize("name", sorted(START))
-def test_start_workflow_names_the_variable_that_it_misses(name: str) -> None:
+def test_start_workflow_names_a_missing_variable(name: str) -> None:
     with pytest.raises(SettingsError, match=f"^{name} is not set: it is required$"):
         read_start_settings({k: v for k, v in START.items() if k != name})
 
@@ -77,7 +77,9 @@ ABSURD = [
 
 
 @pytest.mark.parametrize(("name", "value", "rule"), ABSURD)
-def test_an_absurd_value_is_refused_with_its_variable_its_value_and_the_rule(name: str, value: str, rule: str) -> None:
+def test_the_error_for_an_invalid_value_names_the_variable_the_value_and_the_rule(
+    name: str, value: str, rule: str
+) -> None:
     with pytest.raises(SettingsError) as refused:
         read_settings({**REQUIRED, name: value})
 
@@ -85,7 +87,7 @@ def test_an_absurd_value_is_refused_with_its_variable_its_value_and_the_rule(nam
 
 
 @pytest.mark.parametrize(("value", "rule"), [("-1", "at least 0"), ("901", "at most 900"), ("soon", "a number")])
-def test_an_absurd_retry_delay_is_refused(value: str, rule: str) -> None:
+def test_an_invalid_retry_delay_is_refused(value: str, rule: str) -> None:
     with pytest.raises(SettingsError, match=f"^RETRY_DELAY_SECONDS is '{value}': it must be {rule}$"):
         read_start_settings({**START, "RETRY_DELAY_SECONDS": value})
 
@@ -112,14 +114,14 @@ def test_the_bounds_of_the_retry_delay_are_allowed(seconds: int) -> None:
     assert read_start_settings({**START, "RETRY_DELAY_SECONDS": str(seconds)}).retry_delay_seconds == seconds
 
 
-def test_an_empty_optional_variable_means_its_default() -> None:
+def test_an_empty_optional_variable_has_its_default() -> None:
     settings = read_settings({**REQUIRED, "MAX_BATCH_SIZE_GB": "", "QUARANTINE_BUCKET": ""})
 
     assert settings.max_batch_bytes == 751_619_276
     assert settings.quarantine_bucket is None
 
 
-def test_sizes_are_exact_bytes_where_binary_floats_would_be_off_by_one() -> None:
+def test_sizes_are_exact_even_if_binary_floats_are_off_by_one_byte() -> None:
     settings = read_settings({**REQUIRED, "EXPECTED_FILE_SIZE_MB": "10", "SIZE_TOLERANCE_PERCENT": "70"})
 
     assert (settings.min_file_bytes, settings.max_file_bytes) == (3 * 1024**2, 17 * 1024**2)

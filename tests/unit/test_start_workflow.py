@@ -1,4 +1,4 @@
-"""StartWorkflow: executions for a batch of messages, which of them go back, and when they are seen again."""
+"""StartWorkflow: the executions for a batch of messages, the batch item failures, and their visibility timeout."""
 
 import json
 import threading
@@ -20,7 +20,7 @@ TOTAL_LIMIT = 256 * 1024
 
 
 class Machine:
-    """Step Functions and the queue, as start_workflow sees them."""
+    """Stands for the clients of Step Functions and SQS."""
 
     def __init__(self) -> None:
         self.inputs: list[dict[str, Any]] = []
@@ -95,7 +95,7 @@ def deliver(*records: dict[str, Any]) -> list[str]:
 # What is started
 
 
-def test_a_batch_is_one_execution_and_only_ids_and_bodies_travel(machine: Machine) -> None:
+def test_a_batch_is_one_execution_whose_input_has_only_ids_and_bodies(machine: Machine) -> None:
     batch = event("sqs_batch.json")
 
     assert start_workflow.handler(batch, None) == {"batchItemFailures": []}
@@ -112,20 +112,22 @@ def test_a_batch_is_one_execution_and_only_ids_and_bodies_travel(machine: Machin
     assert machine.visibility_calls == []
 
 
-def test_from_its_third_receive_on_a_message_runs_alone(machine: Machine) -> None:
+def test_a_message_runs_in_its_own_execution_from_its_third_receive_on(machine: Machine) -> None:
     start_workflow.handler(event("sqs_batch_with_poison.json"), None)
 
     assert machine.groups == [["message-1", "message-3"], ["message-2"]]
 
 
 @pytest.mark.parametrize(("receives", "executions"), [(1, 1), (2, 1), (3, 3), (5, 3)])
-def test_two_receives_are_not_enough_to_run_alone(machine: Machine, receives: int, executions: int) -> None:
+def test_messages_share_an_execution_until_their_second_receive(
+    machine: Machine, receives: int, executions: int
+) -> None:
     deliver(*[record(number, receives=receives) for number in (1, 2, 3)])
 
     assert len(machine.inputs) == executions
 
 
-def test_a_batch_that_exceeds_the_payload_is_split_and_no_message_is_left_out(machine: Machine) -> None:
+def test_a_batch_that_exceeds_the_payload_limit_is_split_and_keeps_every_message(machine: Machine) -> None:
     deliver(*[record(number, "x" * 100_000) for number in range(1, 6)])
 
     assert machine.groups == [["message-1", "message-2"], ["message-3", "message-4"], ["message-5"]]
@@ -133,7 +135,7 @@ def test_a_batch_that_exceeds_the_payload_is_split_and_no_message_is_left_out(ma
 
 
 @pytest.mark.parametrize("character", ["x", '"', "é", "🦆", "\n", "\\"])
-def test_no_input_exceeds_the_payload_whatever_the_bodies_are_made_of(machine: Machine, character: str) -> None:
+def test_no_input_exceeds_the_payload_limit_with_any_characters_in_the_bodies(machine: Machine, character: str) -> None:
     bodies = [character * 17_000 for _ in range(10)]
 
     assert deliver(*[record(number, body) for number, body in enumerate(bodies)]) == []
@@ -154,7 +156,9 @@ def test_the_largest_message_that_fits_is_started(machine: Machine) -> None:
     assert len(machine.raw_inputs[0].encode()) <= TOTAL_LIMIT
 
 
-def test_a_message_too_large_alone_is_reported_alone_and_starts_nothing(machine: Machine, log: Telemetry) -> None:
+def test_a_message_that_exceeds_the_payload_limit_is_a_batch_item_failure_and_starts_nothing(
+    machine: Machine, log: Telemetry
+) -> None:
     too_large = record(1, body_for_input_bytes(MAX_INPUT_BYTES + 1))
 
     assert deliver(too_large, record(2)) == ["message-1"]
@@ -165,17 +169,17 @@ def test_a_message_too_large_alone_is_reported_alone_and_starts_nothing(machine:
     assert machine.delays == {"message-1": 60}
 
 
-# What goes back
+# Batch item failures
 
 
-def test_the_messages_that_the_output_names_go_back_the_others_do_not(machine: Machine) -> None:
+def test_only_messages_that_the_output_names_are_batch_item_failures(machine: Machine) -> None:
     machine.answer = lambda ids: succeeded("message-2")
 
     assert deliver(record(1), record(2), record(3)) == ["message-2"]
     assert machine.delays == {"message-2": 60}
 
 
-def test_an_id_that_is_not_of_the_batch_is_not_given_back(machine: Machine) -> None:
+def test_an_id_that_is_not_in_the_batch_is_not_reported(machine: Machine) -> None:
     machine.answer = lambda ids: succeeded("message-9")
 
     assert deliver(record(1)) == []
@@ -191,7 +195,7 @@ def test_an_id_that_is_not_of_the_batch_is_not_given_back(machine: Machine) -> N
         (ended("ABORTED"), LEASE + 1),
     ],
 )
-def test_an_execution_that_did_not_succeed_gives_its_whole_batch_back(
+def test_all_messages_of_an_execution_that_did_not_succeed_are_batch_item_failures(
     machine: Machine, log: Telemetry, answer: dict[str, Any], delay: int
 ) -> None:
     machine.answer = lambda ids: answer
@@ -217,7 +221,7 @@ def test_an_execution_that_did_not_succeed_gives_its_whole_batch_back(
         (aws_error("InvalidExecutionInput"), 60),
     ],
 )
-def test_an_execution_that_may_be_running_is_waited_for_one_that_was_refused_is_not(
+def test_messages_come_back_after_the_lease_only_if_their_execution_may_be_running(
     machine: Machine, log: Telemetry, error: Exception, delay: int
 ) -> None:
     machine.answer = raising(error)
@@ -229,13 +233,13 @@ def test_an_execution_that_may_be_running_is_waited_for_one_that_was_refused_is_
     assert line["message_ids"] == ["message-1", "message-2"]
 
 
-def test_a_group_that_fails_does_not_take_the_others_with_it(machine: Machine) -> None:
+def test_an_execution_that_fails_does_not_affect_the_messages_of_others(machine: Machine) -> None:
     machine.answer = lambda ids: ended("TIMED_OUT") if "message-2" in ids else succeeded()
 
     assert deliver(record(1), record(2, receives=3), record(3)) == ["message-2"]
 
 
-# When it is seen again
+# Visibility timeout
 
 
 @pytest.mark.parametrize(("receives", "delay"), [(1, 60), (2, 120), (4, 240)])
@@ -247,7 +251,7 @@ def test_the_delay_grows_with_each_receive(machine: Machine, receives: int, dela
     assert machine.delays == {"message-1": delay}
 
 
-def test_a_message_does_not_come_back_before_a_lease_that_was_left_is_over_but_may_later(machine: Machine) -> None:
+def test_a_message_comes_back_after_the_lease_at_the_earliest(machine: Machine) -> None:
     machine.answer = lambda ids: ended("TIMED_OUT")
 
     deliver(record(1, receives=5), record(2, receives=6))
@@ -255,7 +259,7 @@ def test_a_message_does_not_come_back_before_a_lease_that_was_left_is_over_but_m
     assert machine.delays == {"message-1": LEASE + 1, "message-2": 360}
 
 
-def test_no_delay_exceeds_what_a_queue_allows(machine: Machine) -> None:
+def test_no_delay_exceeds_the_maximum_of_sqs(machine: Machine) -> None:
     machine.answer = lambda ids: succeeded(*ids)
 
     deliver(record(1, receives=1000))
@@ -281,7 +285,7 @@ def test_visibility_is_changed_for_ten_messages_at_a_time(machine: Machine) -> N
         mock.Mock(return_value={"Failed": [{"Id": "0", "Code": "ReceiptHandleIsInvalid", "SenderFault": True}]}),
     ],
 )
-def test_a_visibility_that_cannot_be_changed_is_logged_and_harmless(
+def test_an_error_while_changing_the_visibility_is_only_logged(
     machine: Machine, log: Telemetry, visibility: Any
 ) -> None:
     machine.answer = lambda ids: succeeded("message-1")
@@ -293,7 +297,7 @@ def test_a_visibility_that_cannot_be_changed_is_logged_and_harmless(
     assert (line["level"], line["message"]) == ("WARNING", "visibility not changed")
 
 
-def test_messages_that_go_back_are_counted(machine: Machine, log: Telemetry) -> None:
+def test_batch_item_failures_are_counted(machine: Machine, log: Telemetry) -> None:
     deliver(record(1))
     assert log.metrics == {}
 
@@ -303,10 +307,10 @@ def test_messages_that_go_back_are_counted(machine: Machine, log: Telemetry) -> 
     assert log.metrics == {"MessagesReturned": 2}
 
 
-# Its client
+# The client of Step Functions
 
 
-def test_a_start_is_sent_once_and_waited_for_longer_than_an_execution_may_take() -> None:
+def test_a_start_is_not_retried_and_its_timeout_is_longer_than_an_execution() -> None:
     start_workflow.stepfunctions.cache_clear()
     config: Any = start_workflow.stepfunctions().meta.config
 

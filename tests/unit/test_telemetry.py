@@ -1,4 +1,4 @@
-"""What every line of the log says, the one that ends an invocation, what the levels hide, and metrics that survive."""
+"""Fields of log lines, the last line of an invocation, log levels, and metrics of failed invocations."""
 
 import logging
 from datetime import UTC, datetime, timedelta
@@ -46,7 +46,7 @@ def quiet(event: dict[str, Any], context: object) -> dict[str, Any]:
     return {}
 
 
-def test_every_line_says_which_run_execution_date_and_file_it_is_about(log: Telemetry) -> None:
+def test_every_line_has_its_run_execution_date_and_file(log: Telemetry) -> None:
     chatty(FILE_EVENT, None)
 
     assert [line["message"] for line in log.lines[:2]] == ["one", "two"]
@@ -55,13 +55,13 @@ def test_every_line_says_which_run_execution_date_and_file_it_is_about(log: Tele
     assert {line["service"] for line in log.lines} == {"manifest-builder-test"}
 
 
-def test_every_line_says_which_box_has_written_it(account: Account, log: Telemetry) -> None:
+def test_every_line_has_the_name_of_its_box(account: Account, log: Telemetry) -> None:
     a_file_goes_through(FILE_EVENT)
 
     assert [line["box"] for line in log.lines] == ["ParseEvent", "ValidateFile", "TrackFile"]
 
 
-def test_one_line_ends_an_invocation_and_says_what_came_of_it_and_how_long_it_took(log: Telemetry) -> None:
+def test_the_last_line_of_an_invocation_has_its_outcome_and_duration(log: Telemetry) -> None:
     with mock.patch("time.perf_counter", iter([10.0, 10.0123]).__next__):
         chatty(FILE_EVENT, None)
 
@@ -70,8 +70,8 @@ def test_one_line_ends_an_invocation_and_says_what_came_of_it_and_how_long_it_to
     assert end == log.lines[-1]
 
 
-def test_a_line_is_of_the_moment_that_it_names(log: Telemetry) -> None:
-    """Lambda takes the level and the time from a line only if its timestamp is RFC 3339."""
+def test_the_timestamp_of_a_line_is_the_current_time_in_rfc_3339_format(log: Telemetry) -> None:
+    """Lambda reads the level and the time of a line only if its timestamp has the format of RFC 3339."""
     before = datetime.now(UTC)
     chatty({}, None)
 
@@ -80,7 +80,7 @@ def test_a_line_is_of_the_moment_that_it_names(log: Telemetry) -> None:
     assert all(abs(moment - before) < timedelta(minutes=1) for moment in moments)
 
 
-def test_nothing_of_one_invocation_is_said_in_the_next(log: Telemetry) -> None:
+def test_a_line_has_no_fields_of_an_earlier_invocation(log: Telemetry) -> None:
     chatty(FILE_EVENT, None)
     chatty({"run_id": "run-2"}, None)
 
@@ -89,7 +89,7 @@ def test_nothing_of_one_invocation_is_said_in_the_next(log: Telemetry) -> None:
     assert not {"execution", "date_prefix", "file_path", "extra", "outcome", "duration_ms"} & first_of_the_next.keys()
 
 
-def test_a_failure_is_logged_once_with_its_trace_and_what_it_is_about(log: Telemetry) -> None:
+def test_a_failure_is_logged_once_with_its_traceback_run_and_file(log: Telemetry) -> None:
     with pytest.raises(KeyError):
         broken(FILE_EVENT, None)
 
@@ -101,7 +101,7 @@ def test_a_failure_is_logged_once_with_its_trace_and_what_it_is_about(log: Telem
     assert "Traceback" in line["exception"]
 
 
-def test_metrics_are_written_though_the_function_fails(log: Telemetry) -> None:
+def test_metrics_are_written_even_if_the_function_fails(log: Telemetry) -> None:
     with pytest.raises(KeyError):
         broken(FILE_EVENT, None)
 
@@ -134,16 +134,14 @@ def a_file_goes_through(file_event: dict[str, Any]) -> None:
     track_file.handler(file_event, None)
 
 
-def test_a_file_on_its_way_is_seen_at_debug_only(account: Account, log: Telemetry) -> None:
+def test_the_outcomes_of_a_valid_file_are_logged_at_level_debug(account: Account, log: Telemetry) -> None:
     a_file_goes_through(FILE_EVENT)
 
     of_the_file = [line for line in log.lines if line.get("file_path") == PATH]
     assert [(line["level"], line["outcome"]) for line in of_the_file] == [("DEBUG", "valid"), ("DEBUG", "tracked")]
 
 
-def test_at_the_level_of_production_only_the_execution_is_heard_of_not_its_files(
-    account: Account, log: Telemetry
-) -> None:
+def test_at_level_info_a_valid_file_has_no_line_of_its_own(account: Account, log: Telemetry) -> None:
     logger.setLevel("INFO")
 
     a_file_goes_through(FILE_EVENT)
@@ -158,14 +156,14 @@ def test_at_the_level_of_production_only_the_execution_is_heard_of_not_its_files
 def test_the_sdk_does_not_log_its_requests_and_credentials(library: str) -> None:
     root = logging.getLogger()
     level = root.level
-    root.setLevel("DEBUG")  # as Lambda's runtime does for a function whose level is DEBUG
+    root.setLevel("DEBUG")  # Lambda's runtime does this for a function whose log level is DEBUG
     try:
         assert not logging.getLogger(library).isEnabledFor(logging.DEBUG)
     finally:
         root.setLevel(level)
 
 
-def test_a_failure_is_heard_of_at_any_level(log: Telemetry) -> None:
+def test_a_failure_is_logged_at_level_info_too(log: Telemetry) -> None:
     logger.setLevel("INFO")
 
     quiet(FILE_EVENT, None)

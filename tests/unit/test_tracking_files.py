@@ -1,4 +1,4 @@
-"""TrackFile and the rows of files: identity, redelivery, newer and older versions, rows that change under the write."""
+"""TrackFile and the rows of files: identity, redelivery, newer and older versions, concurrent changes of a row."""
 
 import itertools
 from collections.abc import Callable
@@ -37,7 +37,7 @@ def outcome_of(file: FileVersion) -> str:
 
 
 def mark(account: Account, file: FileVersion, cut: str) -> None:
-    """As UpdateStatus does for a committed manifest that names the file."""
+    """Mark the file as UpdateStatus does for a committed manifest."""
     rows = [row for row in pending.pending_files(DATE) if row.file_path == file.file_path]
     until = NOON + timedelta(days=365)
     assert marking.mark_manifested(DATE, rows, "s3://manifest-bucket/m.json", cut, until).marked == rows
@@ -108,9 +108,7 @@ def test_one_file_name_on_two_dates_is_two_rows(account: Account) -> None:
 
 
 @pytest.mark.parametrize("character", ["a", "é", "東", "🦆"])
-def test_basenames_as_long_as_a_key_can_be_fit_the_table_in_one_folder_and_in_two(
-    account: Account, character: str
-) -> None:
+def test_the_longest_base_names_fit_the_sort_key_in_one_folder_and_in_two(account: Account, character: str) -> None:
     long = character * ((1024 - 2) // len(character.encode()))
     first, second = a_file(f"x/{long}"), a_file(f"y/{long}")
 
@@ -120,21 +118,21 @@ def test_basenames_as_long_as_a_key_can_be_fit_the_table_in_one_folder_and_in_tw
     assert max(len(row["file_name"].encode()) for row in account.rows()) <= 1024
 
 
-def test_two_long_basenames_that_are_cut_alike_stay_two_files(account: Account) -> None:
+def test_long_base_names_that_are_equal_after_cutting_stay_separate_files(account: Account) -> None:
     files = [a_file(f"{folder}/{'a' * 1020}{end}") for folder in "xy" for end in "12"]
 
     assert [outcome_of(file) for file in files] == ["tracked"] * 4
     assert len(account.files()) == 4
 
 
-def test_a_key_that_ends_in_a_slash_but_has_bytes_has_a_sort_key_too(account: Account) -> None:
+def test_a_file_whose_key_ends_in_a_slash_has_a_sort_key(account: Account) -> None:
     file = a_file("x/2025-12-23/", size_bytes=10)
 
     assert [outcome_of(file), outcome_of(file)] == ["tracked", "duplicate"]
     assert account.row(file)["file_name"] == disambiguated_name(file)
 
 
-def test_a_file_named_like_another_ones_sort_key_does_not_take_it(account: Account) -> None:
+def test_a_file_is_tracked_although_another_file_has_the_name_of_its_second_sort_key(account: Account) -> None:
     file = a_file("y/a.ndjson")
     for taken in ("a.ndjson", disambiguated_name(file)):
         outcome_of(a_file(f"x/{taken}"))
@@ -143,7 +141,7 @@ def test_a_file_named_like_another_ones_sort_key_does_not_take_it(account: Accou
     assert len(account.files()) == 3
 
 
-def test_a_file_whose_two_sort_keys_belong_to_others_is_reported(account: Account) -> None:
+def test_a_file_whose_two_sort_keys_belong_to_other_files_raises_an_error(account: Account) -> None:
     with mock.patch.object(files, "disambiguated_name", return_value="the same hash"):
         for key in ("x/a.ndjson", "y/a.ndjson"):
             outcome_of(a_file(key))
@@ -207,7 +205,7 @@ def test_sequencers_decide_which_version_is_newer(account: Account, known: str, 
     assert account.row(a_file())["file_size_bytes"] == (20 if outcome == "tracked" else 10)
 
 
-def test_whatever_the_order_of_delivery_the_newest_version_stays(account: Account) -> None:
+def test_the_newest_version_stays_in_any_order_of_delivery(account: Account) -> None:
     for number, order in enumerate(itertools.permutations([OLDER, OLD, NEW, NEWER])):
         files = [a_file(f"in/{number}.ndjson", sequencer=sequencer, etag=sequencer) for sequencer in order]
         for file in files:
@@ -226,7 +224,7 @@ def test_whatever_the_order_of_delivery_the_newest_version_stays(account: Accoun
         ({"sequencer": None}, {"sequencer": None, "etag": "other"}, "asks S3"),
         ({"sequencer": None}, {"sequencer": NEW, "etag": "other"}, "asks S3"),
         ({"sequencer": NEW}, {"sequencer": None, "etag": "other"}, "asks S3"),
-        # Versioned: the version tells.
+        # Versioned: the version id decides.
         ({"sequencer": None, "version_id": "v1"}, {"sequencer": None, "version_id": "v1"}, "duplicate"),
         ({"sequencer": None, "version_id": "v1"}, {"sequencer": NEW, "version_id": "v1"}, "duplicate"),
         ({"sequencer": None, "version_id": "v1"}, {"sequencer": None, "version_id": "v2"}, "asks S3"),
@@ -240,7 +238,7 @@ def test_whatever_the_order_of_delivery_the_newest_version_stays(account: Accoun
     ],
 )
 @pytest.mark.parametrize("current", ["known", "arriving", None])
-def test_versions_and_missing_sequencers(
+def test_without_two_sequencers_the_version_or_s3_decides(
     account: Account, known: dict[str, Any], arriving: dict[str, Any], outcome: str, current: str | None
 ) -> None:
     assert outcome_of(a_file(**known)) == "tracked"
@@ -275,7 +273,7 @@ def test_a_lagging_clock_does_not_put_a_reupload_before_the_cut(account: Account
     assert list(pending.pending_files(DATE, until="2025-12-23T12:00:00.000000Z")) == []
 
 
-def test_the_cut_outlives_further_versions(account: Account) -> None:
+def test_further_versions_keep_the_cut(account: Account) -> None:
     outcome_of(a_file(sequencer=OLDER))
     mark(account, a_file(), "2025-12-23T12:00:00.000000Z")
     account.wait(hours=-1)
@@ -286,7 +284,7 @@ def test_the_cut_outlives_further_versions(account: Account) -> None:
     assert account.row(a_file())["pending_since"] == "2025-12-23T12:00:00.000001Z"
 
 
-def test_a_quarantined_file_is_pending_once_a_valid_version_comes(account: Account) -> None:
+def test_a_quarantined_file_is_pending_after_a_valid_version(account: Account) -> None:
     file_rows.record_quarantine(DATE, a_file(sequencer=OLD, size_bytes=0), "Size 0.00MB out of range", "s3://q/a")
 
     assert outcome_of(a_file(sequencer=NEW)) == "tracked"
@@ -296,7 +294,7 @@ def test_a_quarantined_file_is_pending_once_a_valid_version_comes(account: Accou
     assert not {"reason", "copied_to"} & row.keys()
 
 
-def test_a_pending_file_is_pending_no_more_once_a_refused_version_comes(account: Account) -> None:
+def test_a_pending_file_is_quarantined_after_an_invalid_version(account: Account) -> None:
     outcome_of(a_file(sequencer=OLD))
 
     stored = file_rows.record_quarantine(DATE, a_file(sequencer=NEW, size_bytes=0), "Size 0.00MB out of range", None)
@@ -306,14 +304,14 @@ def test_a_pending_file_is_pending_no_more_once_a_refused_version_comes(account:
     assert account.row(a_file())["reason"] == "Size 0.00MB out of range"
 
 
-def test_an_older_refused_version_does_not_touch_a_newer_valid_one(account: Account) -> None:
+def test_an_older_invalid_version_does_not_change_a_newer_valid_version(account: Account) -> None:
     outcome_of(a_file(sequencer=NEW))
 
     assert file_rows.record_quarantine(DATE, a_file(sequencer=OLD), "reason", None).outcome == "superseded"
     assert account.row(a_file())["status"] == "pending"
 
 
-# What the table knows
+# Reading the rows of known files
 
 
 def test_known_versions_are_known_and_newer_ones_are_not(account: Account) -> None:
@@ -325,7 +323,7 @@ def test_known_versions_are_known_and_newer_ones_are_not(account: Account) -> No
     assert file_rows.is_known(DATE, a_file(sequencer=NEW)) is None
 
 
-def test_a_file_under_its_second_sort_key_is_known_and_its_namesake_is_not_mistaken_for_it(account: Account) -> None:
+def test_a_file_is_known_under_its_second_sort_key_and_a_file_of_the_same_name_is_not(account: Account) -> None:
     outcome_of(a_file("x/a.ndjson"))
     assert file_rows.is_known(DATE, a_file("y/a.ndjson")) is None
     outcome_of(a_file("y/a.ndjson"))
@@ -334,7 +332,7 @@ def test_a_file_under_its_second_sort_key_is_known_and_its_namesake_is_not_mista
     assert file_rows.is_known(DATE, a_file("z/a.ndjson")) is None
 
 
-def test_rows_are_read_a_hundred_at_a_time_under_the_name_that_each_file_has(account: Account) -> None:
+def test_rows_are_read_a_hundred_at_a_time_under_both_sort_keys(account: Account) -> None:
     for folder in "xy":
         outcome_of(a_file(f"{folder}/a.ndjson"))
     others = [a_file(f"x/{number}.ndjson") for number in range(150)]
@@ -345,10 +343,10 @@ def test_rows_are_read_a_hundred_at_a_time_under_the_name_that_each_file_has(acc
     paths = {f"s3://input-bucket/{key}" for key in ("x/a.ndjson", "y/a.ndjson", "x/149.ndjson")}
     assert set(rows) == {(DATE, path) for path in paths}
     assert all(row.file_path == path for (_, path), row in rows.items())
-    assert call.call_count == 3  # 151 names, and the second one of y/a.ndjson
+    assert call.call_count == 3  # two calls for 151 sort keys, one for the second sort key of y/a.ndjson
 
 
-def test_a_row_is_found_under_its_second_name_though_the_first_was_forgotten(
+def test_a_row_is_found_under_its_second_sort_key_after_the_first_has_expired(
     account: Account, environment: Callable[..., None]
 ) -> None:
     environment(RETENTION_DAYS="30")
@@ -359,7 +357,7 @@ def test_a_row_is_found_under_its_second_name_though_the_first_was_forgotten(
     assert len(file_rows.read_rows([(DATE, a_file("x/a.ndjson")), (DATE, a_file("y/a.ndjson"))])) == 1
 
 
-def test_keys_that_the_table_leaves_for_later_are_asked_for_again(account: Account, sleeps: list[float]) -> None:
+def test_unprocessed_keys_are_requested_again(account: Account, sleeps: list[float]) -> None:
     outcome_of(a_file())
     read = aws.dynamodb().batch_get_item
     asked: list[Any] = []
@@ -385,7 +383,7 @@ def test_keys_that_the_table_leaves_for_later_are_asked_for_again(account: Accou
         ({"etag": "e", "file_size_bytes": 1}, False),
     ],
 )
-def test_a_row_is_of_a_version_by_its_id(row: dict[str, Any], is_same: bool) -> None:
+def test_the_row_of_a_version_is_recognized_by_its_version_id(row: dict[str, Any], is_same: bool) -> None:
     assert versions.is_version_of(a_file(version_id="v1", etag="e", size_bytes=1), a_row(**row)) is is_same
 
 
@@ -399,14 +397,14 @@ def test_a_row_is_of_a_version_by_its_id(row: dict[str, Any], is_same: bool) -> 
         ({"status": "deleted"}, False),
     ],
 )
-def test_a_row_is_of_a_version_without_an_id_by_etag_and_size(row: dict[str, Any], is_same: bool) -> None:
+def test_the_row_of_a_version_without_an_id_is_recognized_by_etag_and_size(row: dict[str, Any], is_same: bool) -> None:
     assert versions.is_version_of(a_file(etag="e", size_bytes=1), a_row(**row)) is is_same
 
 
-# Rows that change under the write
+# Rows that change during the write
 
 
-def test_a_write_whose_answer_was_lost_is_a_duplicate_of_itself_the_next_time(account: Account) -> None:
+def test_a_retry_after_a_lost_response_is_a_duplicate(account: Account) -> None:
     with answer_lost(aws.dynamodb(), "put_item"), pytest.raises(Exception, match="Read timeout"):
         outcome_of(a_file())
 
@@ -414,11 +412,11 @@ def test_a_write_whose_answer_was_lost_is_a_duplicate_of_itself_the_next_time(ac
     assert account.statuses() == {"pending": 1}
 
 
-def test_a_version_that_another_run_overtakes_is_superseded(account: Account) -> None:
+def test_a_version_is_superseded_if_another_run_writes_a_newer_one_during_the_write(account: Account) -> None:
     outcome_of(a_file(sequencer=OLD))
 
     def overtaken(proceed: Any, number: int, arguments: Any) -> Any:
-        if number == 2:  # the row is known by now, and newer a moment later
+        if number == 2:  # this run has read the row; another run changes it before the write
             outcome_of(a_file(sequencer=NEWER, etag="newer"))
         return proceed()
 
@@ -427,7 +425,7 @@ def test_a_version_that_another_run_overtakes_is_superseded(account: Account) ->
     assert account.row(a_file())["etag"] == "newer"
 
 
-def test_a_row_that_is_marked_under_the_write_keeps_its_cut(account: Account) -> None:
+def test_a_row_that_is_marked_during_the_write_keeps_its_cut(account: Account) -> None:
     outcome_of(a_file(sequencer=OLD))
     cut = account.moment()
     account.wait(seconds=-30)
@@ -444,13 +442,13 @@ def test_a_row_that_is_marked_under_the_write_keeps_its_cut(account: Account) ->
     assert row["pending_since"] > cut
 
 
-def test_a_row_that_was_marked_and_came_back_looking_the_same_keeps_its_cut(account: Account) -> None:
+def test_a_row_that_is_marked_and_uploaded_again_during_the_write_keeps_its_cut(account: Account) -> None:
     a, b, c = (a_file(etag=etag, sequencer=None) for etag in ("a", "b", "c"))
     outcome_of(a)
     cut = account.moment(hours=1)
 
     def marked_and_back(proceed: Any, number: int, arguments: Any) -> Any:
-        if number == 2:  # its condition is being checked against the row of `a`
+        if number == 2:  # the condition of this write expects the row of `a` as it was before marking
             mark(account, a, cut)
             for version in (b, a):
                 with is_current(version):
@@ -464,7 +462,7 @@ def test_a_row_that_was_marked_and_came_back_looking_the_same_keeps_its_cut(acco
     assert row["pending_since"] > cut
 
 
-def test_a_row_that_changes_at_every_write_is_given_up_and_left_as_it_is(account: Account) -> None:
+def test_a_row_that_changes_during_every_write_raises_an_error_and_is_not_overwritten(account: Account) -> None:
     outcome_of(a_file(sequencer=OLD))
 
     def changed_every_time(proceed: Any, number: int, arguments: Any) -> Any:
@@ -486,7 +484,7 @@ def test_a_row_that_changes_at_every_write_is_given_up_and_left_as_it_is(account
     assert account.row(a_file())["sequencer"] == OLD
 
 
-def test_a_row_that_vanishes_under_the_write_is_reported(account: Account) -> None:
+def test_a_row_that_is_deleted_during_the_write_raises_an_error(account: Account) -> None:
     outcome_of(a_file(sequencer=OLD))
 
     def deleted_meanwhile(proceed: Any, number: int, arguments: Any) -> Any:
@@ -502,7 +500,7 @@ def test_a_row_that_vanishes_under_the_write_is_reported(account: Account) -> No
         outcome_of(a_file(sequencer=NEW))
 
 
-def test_any_other_refusal_of_the_table_is_raised(account: Account) -> None:
+def test_any_other_error_of_the_table_is_raised(account: Account) -> None:
     with (
         failing(aws.dynamodb(), "put_item", aws_error("AccessDeniedException")),
         pytest.raises(Exception, match="AccessDenied"),
@@ -534,14 +532,14 @@ def test_pending_files_are_read_consistently_and_page_by_page(account: Account) 
     first = next(rows)
 
     assert first.file_name == "0000.ndjson"
-    assert len(pages) == 1, "the second page is not needed yet"
+    assert len(pages) == 1, "the second page is read only when it is needed"
     assert 1 + len(list(rows)) == table.PAGE_ITEMS + 1
     assert {page["ConsistentRead"] for page in pages} == {True}
     assert {page["IndexName"] for page in pages} == {"pending-index"}
 
 
-def test_versions_of_one_size_with_nothing_to_tell_them_apart_are_not_taken_for_duplicates(account: Account) -> None:
-    """No sequencer, no version, no etag: Powertools gives '' for a missing etag, and '' == '' with equal sizes."""
+def test_versions_of_equal_size_without_etag_version_and_sequencer_are_no_duplicates(account: Account) -> None:
+    """Powertools returns '' for a missing etag. Two empty etags and equal sizes do not make the versions equal."""
     with is_current(a_file()):
         file_rows.track_file(DATE, a_file(etag="", sequencer=None))
         assert file_rows.track_file(DATE, a_file(etag="", sequencer=None)).outcome == "tracked"

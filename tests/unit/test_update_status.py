@@ -1,4 +1,4 @@
-"""UpdateStatus: which rows a committed manifest marks, and who may start its job."""
+"""UpdateStatus: which rows a committed manifest marks, and which run may start its job."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -64,7 +64,7 @@ def update(manifest: dict[str, Any], run_id: str = "run-1") -> dict[str, Any]:
 # Marking
 
 
-def test_the_files_named_are_marked_and_leave_the_index(account: Account, manifest: Manifest) -> None:
+def test_the_files_of_a_manifest_are_marked_and_leave_the_index(account: Account, manifest: Manifest) -> None:
     paths = track(10, 20)
     named = manifest(*paths)
     account.wait(seconds=5)
@@ -97,7 +97,7 @@ def test_a_reupload_after_the_cut_stays_pending(account: Account, manifest: Mani
         assert update(named)["files_marked"] == 0
 
     assert account.files()[path]["status"] == "pending"
-    assert writes.call_count == 1, "the claim: rows beyond the cut are not even tried"
+    assert writes.call_count == 1, "the only write is the claim; no write tries a row after the cut"
 
 
 def remove(account: Account, path: str) -> str:
@@ -107,10 +107,8 @@ def remove(account: Account, path: str) -> str:
     return file_rows.record_removal(DATE, removal).outcome
 
 
-def test_a_file_deleted_since_the_cut_is_marked_and_still_known_to_be_deleted(
-    account: Account, manifest: Manifest
-) -> None:
-    """The manifest names it: its row has to say so."""
+def test_a_file_deleted_after_the_cut_is_marked_and_keeps_deleted_at(account: Account, manifest: Manifest) -> None:
+    """The manifest names the deleted file, so its row has to be manifested."""
     gone, there = track(10, 20)
     named = manifest(gone, there)
     account.wait(seconds=1)
@@ -123,7 +121,7 @@ def test_a_file_deleted_since_the_cut_is_marked_and_still_known_to_be_deleted(
     assert row["deleted_at"] == account.moment()
 
 
-def test_a_file_deleted_while_its_row_is_about_to_be_marked_is_marked(account: Account, manifest: Manifest) -> None:
+def test_a_file_deleted_during_the_marking_of_its_row_is_marked(account: Account, manifest: Manifest) -> None:
     (path,) = track(10)
     named = manifest(path)
 
@@ -138,7 +136,7 @@ def test_a_file_deleted_while_its_row_is_about_to_be_marked_is_marked(account: A
     assert account.files()[path]["status"] == "manifested"
 
 
-def test_a_version_after_the_cut_that_was_deleted_is_not_marked(account: Account, manifest: Manifest) -> None:
+def test_a_deleted_version_that_arrived_after_the_cut_is_not_marked(account: Account, manifest: Manifest) -> None:
     (path,) = track(10)
     named = manifest(path)
     account.wait(microseconds=1)
@@ -149,7 +147,7 @@ def test_a_version_after_the_cut_that_was_deleted_is_not_marked(account: Account
     assert account.files()[path]["status"] == "deleted"
 
 
-def test_a_version_that_a_lagging_clock_put_before_the_cut_is_not_marked_once_it_was_deleted(
+def test_a_deleted_later_version_is_not_marked_even_if_a_lagging_clock_tracked_it_before_the_cut(
     account: Account, manifest: Manifest
 ) -> None:
     (path,) = track(10)
@@ -163,9 +161,7 @@ def test_a_version_that_a_lagging_clock_put_before_the_cut_is_not_marked_once_it
     assert account.files()[path]["status"] == "deleted"
 
 
-def test_a_first_start_without_time_to_look_for_deleted_files_keeps_no_job_waiting(
-    account: Account, manifest: Manifest
-) -> None:
+def test_the_job_starts_even_if_no_time_is_left_to_mark_deleted_files(account: Account, manifest: Manifest) -> None:
     (path,) = track(10)
     named = manifest(path)
     remove(account, path)
@@ -175,7 +171,7 @@ def test_a_first_start_without_time_to_look_for_deleted_files_keeps_no_job_waiti
     assert account.files()[path]["status"] == "deleted"
 
 
-def test_rows_that_the_table_does_not_tell_of_keep_no_job_waiting(
+def test_the_job_starts_even_if_rows_of_deleted_files_cannot_be_read(
     account: Account, manifest: Manifest, log: Telemetry
 ) -> None:
     (path,) = track(10)
@@ -196,7 +192,7 @@ def test_rows_that_the_table_does_not_tell_of_keep_no_job_waiting(
 
 
 @pytest.mark.parametrize("refused", [aws_error("ThrottlingException"), None], ids=["throttled", "left for later"])
-def test_rows_that_the_table_refuses_for_now_are_read_again(
+def test_throttled_and_unprocessed_reads_are_retried(
     account: Account, manifest: Manifest, refused: Exception | None
 ) -> None:
     (path,) = track(10)
@@ -214,7 +210,9 @@ def test_rows_that_the_table_refuses_for_now_are_read_again(
         assert update(named)["files_marked"] == 1
 
 
-def test_namesakes_of_two_folders_are_looked_for_by_both_their_names(account: Account, manifest: Manifest) -> None:
+def test_deleted_files_of_one_name_in_two_folders_are_found_by_both_sort_keys(
+    account: Account, manifest: Manifest
+) -> None:
     files = [a_file(f"{folder}/{DATE}-part.ndjson") for folder in ("eu", "us")]
     for file in files:
         file_rows.track_file(DATE, file)
@@ -225,7 +223,7 @@ def test_namesakes_of_two_folders_are_looked_for_by_both_their_names(account: Ac
     assert update(named) == {"claimed": True, "files_marked": 2, "files_left": 0}
 
 
-def test_hundreds_of_files_deleted_since_are_all_marked(account: Account, manifest: Manifest) -> None:
+def test_all_of_more_than_a_hundred_deleted_files_are_marked(account: Account, manifest: Manifest) -> None:
     paths = track(*[10] * 110)
     named = manifest(*paths)
     for path in paths:
@@ -234,7 +232,7 @@ def test_hundreds_of_files_deleted_since_are_all_marked(account: Account, manife
     assert update(named)["files_marked"] == 110
 
 
-def test_what_is_marked_on_the_usual_way_needs_no_further_look(account: Account, manifest: Manifest) -> None:
+def test_no_further_read_is_made_if_all_files_were_pending(account: Account, manifest: Manifest) -> None:
     named = manifest(*track(10, 20))
 
     with intercepted(aws.dynamodb(), "batch_get_item", lambda proceed, *_: proceed()) as looks:
@@ -243,7 +241,7 @@ def test_what_is_marked_on_the_usual_way_needs_no_further_look(account: Account,
     assert looks.call_count == 0
 
 
-def test_a_file_quarantined_since_is_not_marked(account: Account, manifest: Manifest) -> None:
+def test_a_file_that_was_quarantined_meanwhile_is_not_marked(account: Account, manifest: Manifest) -> None:
     (path,) = track(10)
     file_rows.record_quarantine(DATE, a_file(f"in/{DATE}-000.ndjson", 0, sequencer="0055AED7"), "reason", None)
 
@@ -252,7 +250,7 @@ def test_a_file_quarantined_since_is_not_marked(account: Account, manifest: Mani
     assert account.files()[path]["status"] == "quarantined"
 
 
-def test_a_path_of_another_bucket_with_the_same_key_is_not_named(account: Account, manifest: Manifest) -> None:
+def test_a_file_with_the_same_key_in_another_bucket_is_not_marked(account: Account, manifest: Manifest) -> None:
     (path,) = track(10)
 
     assert update(manifest(path.replace("input-bucket", "other-bucket")))["files_marked"] == 0
@@ -268,13 +266,13 @@ def test_marking_again_changes_nothing(account: Account, manifest: Manifest) -> 
     assert account.files() == before
 
 
-def test_marking_that_broke_off_is_finished_by_anyone(account: Account, manifest: Manifest) -> None:
+def test_interrupted_marking_is_finished_by_any_run(account: Account, manifest: Manifest) -> None:
     named = manifest(*track(10, 20, 30))
     error = aws_error("InternalServerError")
 
     with failing(aws.dynamodb(), "update_item", error), pytest.raises(Exception, match="InternalServerError"):
         update(named, "run-1")
-    assert account.record().get("starter") is None, "nothing is started before everything is marked"
+    assert account.record().get("starter") is None, "no start is claimed before all files are marked"
 
     assert update(named, "run-2")["claimed"] is True
     assert account.statuses() == {"manifested": 3}
@@ -326,7 +324,7 @@ def test_a_row_that_changes_between_the_read_and_the_write_is_not_marked(account
     assert account.files()[path]["status"] == "pending"
 
 
-def test_a_row_that_another_manifest_took_is_not_taken_again(account: Account) -> None:
+def test_a_row_that_another_manifest_has_marked_is_not_marked_again(account: Account) -> None:
     track(10)
     read = rows()
     mark(read, "s3://first")
@@ -335,7 +333,7 @@ def test_a_row_that_another_manifest_took_is_not_taken_again(account: Account) -
     assert {row["manifest_path"] for row in account.files().values()} == {"s3://first"}
 
 
-def test_a_row_that_is_gone_is_not_made_anew(account: Account) -> None:
+def test_marking_does_not_create_a_row_that_was_deleted(account: Account) -> None:
     assert mark([PendingFile("gone", "s3://b/gone", 1, CUT)]) == []
     assert account.rows() == []
 
@@ -349,7 +347,7 @@ def test_more_rows_than_threads_are_all_marked(account: Account) -> None:
     assert account.statuses() == {"manifested": len(marked)}
 
 
-def test_marking_that_meets_a_conflict_is_tried_again(account: Account) -> None:
+def test_marking_is_retried_after_a_transaction_conflict(account: Account) -> None:
     track(10)
 
     with failing(aws.dynamodb(), "update_item", aws_error("TransactionConflictException")) as calls:
@@ -358,7 +356,7 @@ def test_marking_that_meets_a_conflict_is_tried_again(account: Account) -> None:
     assert calls.call_count == 2
 
 
-def test_no_row_is_begun_when_time_is_up_and_those_left_are_counted(account: Account) -> None:
+def test_no_row_is_marked_after_the_time_limit_and_the_remaining_rows_are_counted(account: Account) -> None:
     track(10, 20, 30)
     account.tick = timedelta(seconds=1)
 
@@ -369,7 +367,7 @@ def test_no_row_is_begun_when_time_is_up_and_those_left_are_counted(account: Acc
 
 
 @pytest.mark.parametrize("code", ["ThrottlingException", "ProvisionedThroughputExceededException"])
-def test_a_row_that_the_table_refuses_for_now_is_left(account: Account, code: str) -> None:
+def test_a_throttled_row_is_counted_as_remaining(account: Account, code: str) -> None:
     track(10, 20)
 
     with failing(aws.dynamodb(), "update_item", aws_error(code)):
@@ -378,7 +376,7 @@ def test_a_row_that_the_table_refuses_for_now_is_left(account: Account, code: st
     assert (len(marking.marked), marking.left) == (1, 1)
 
 
-def test_nothing_is_claimed_while_rows_are_left_and_another_round_goes_on(
+def test_the_start_is_claimed_only_in_the_round_that_marks_the_last_row(
     account: Account, manifest: Manifest, log: Telemetry
 ) -> None:
     named = manifest(*track(10, 20))
@@ -413,7 +411,7 @@ def test_a_start_never_attempted_is_claimed(open_manifest: Account) -> None:
     assert record["pending_since"] == CUT
 
 
-def test_a_start_claimed_by_another_run_is_not_ours(open_manifest: Account) -> None:
+def test_a_start_that_another_run_has_claimed_is_not_claimed(open_manifest: Account) -> None:
     claim("run-1")
     before = open_manifest.record()
     open_manifest.wait(hours=1)
@@ -422,7 +420,7 @@ def test_a_start_claimed_by_another_run_is_not_ours(open_manifest: Account) -> N
     assert open_manifest.record() == before
 
 
-def test_our_own_claim_is_ours_again_as_after_a_lost_answer(open_manifest: Account) -> None:
+def test_a_run_claims_its_own_start_again_after_a_lost_response(open_manifest: Account) -> None:
     claim("run-1")
     open_manifest.wait(seconds=1)
 
@@ -430,7 +428,7 @@ def test_our_own_claim_is_ours_again_as_after_a_lost_answer(open_manifest: Accou
     assert open_manifest.record()["start_attempted_at"] == "2025-12-23T12:00:01.000000Z"
 
 
-def test_the_stale_attempt_that_was_looked_into_is_taken_over(open_manifest: Account) -> None:
+def test_the_given_stale_attempt_is_taken_over(open_manifest: Account) -> None:
     claim("run-1")
     open_manifest.wait(seconds=60)
 
@@ -446,14 +444,16 @@ def test_the_stale_attempt_that_was_looked_into_is_taken_over(open_manifest: Acc
         ("run-1", "2025-12-23T12:00:00.000001Z"),
     ],
 )
-def test_any_other_attempt_than_the_stale_one_is_left_alone(open_manifest: Account, stale: tuple[str, str]) -> None:
+def test_any_other_attempt_than_the_given_stale_attempt_is_not_taken_over(
+    open_manifest: Account, stale: tuple[str, str]
+) -> None:
     claim("run-1")
 
     assert claim("run-2", stale) is False
     assert open_manifest.record()["starter"] == "run-1"
 
 
-def test_of_two_runs_that_take_over_one_stale_attempt_one_wins(open_manifest: Account) -> None:
+def test_only_one_of_two_runs_takes_over_a_stale_attempt(open_manifest: Account) -> None:
     claim("run-0")
     stale = ("run-0", "2025-12-23T12:00:00.000000Z")
     open_manifest.wait(seconds=60)
@@ -480,12 +480,12 @@ def test_a_record_that_is_not_there_is_not_claimed(account: Account) -> None:
     assert account.rows() == []
 
 
-def test_a_claim_that_meets_a_conflict_is_tried_again(open_manifest: Account) -> None:
+def test_a_claim_is_retried_after_a_transaction_conflict(open_manifest: Account) -> None:
     with failing(aws.dynamodb(), "update_item", aws_error("TransactionConflictException")):
         assert claim("run-1") is True
 
 
-def test_a_lost_claim_is_said_and_no_error(manifest: Manifest, log: Telemetry) -> None:
+def test_a_start_claimed_by_another_run_is_returned_and_logs_no_warning(manifest: Manifest, log: Telemetry) -> None:
     named = manifest(*track(10))
     claim("run-0")
 
@@ -493,7 +493,7 @@ def test_a_lost_claim_is_said_and_no_error(manifest: Manifest, log: Telemetry) -
     assert log.at_least("WARNING") == []
 
 
-def test_the_stale_attempt_of_the_state_is_the_one_claimed(account: Account, manifest: Manifest) -> None:
+def test_the_stale_attempt_in_the_input_is_taken_over_once(account: Account, manifest: Manifest) -> None:
     stale = manifest(marked=True, stale_starter="run-0", stale_attempted_at=CUT)
     claim("run-0")
 

@@ -1,4 +1,4 @@
-"""The pure rules of versions: a truth table, and every order and duplication of the events of one key."""
+"""The rules of versions, without AWS: a truth table, and the events of one key in every order and with duplicates."""
 
 import itertools
 from collections.abc import Iterable
@@ -43,13 +43,13 @@ def a_removal(version_id: str | None = None, sequencer: str | None = NEW, key: s
     return Removal("message-1", "input-bucket", key, version_id, sequencer)
 
 
-# An arriving version: the relation to the row of its path
+# An arriving version: its relation to the row of its path
 
 
 @pytest.mark.parametrize(
     ("arriving", "row", "relation"),
     [
-        # Both have a sequencer: S3's order counts.
+        # Both have a sequencer: the sequencers decide.
         ({"sequencer": NEW}, {"sequencer": OLD}, None),
         ({"sequencer": OLD}, {"sequencer": NEW}, "superseded"),
         ({"sequencer": NEW}, {"sequencer": NEW}, "duplicate"),
@@ -59,17 +59,17 @@ def a_removal(version_id: str | None = None, sequencer: str | None = NEW, key: s
         ({"version_id": "v1", "sequencer": None}, {"version_id": "v1", "sequencer": OLD}, "duplicate"),
         ({"version_id": "v1", "sequencer": NEW}, {"version_id": "v1", "sequencer": None}, "duplicate"),
         ({"version_id": "v2", "sequencer": NEW}, {"version_id": "v1", "sequencer": OLD}, None),
-        # Without versions and sequencers, etag and size tell a version.
+        # Without versions and sequencers, equal etag and size mean the same version.
         ({"sequencer": None, "etag": "e", "size_bytes": 1}, {"etag": "e", "file_size_bytes": 1}, "duplicate"),
         # A quarantined version that an operator has released counts as new, once.
         ({"sequencer": OLD}, {"sequencer": OLD, "status": "quarantined"}, "duplicate"),
         ({"sequencer": OLD}, {"sequencer": OLD, "status": "quarantined", "released": True}, None),
-        # A deleted row has its removal's sequencer.
+        # A deleted row has the sequencer of its removal.
         ({"sequencer": OLD}, {"sequencer": MIDDLE, "status": "deleted"}, "superseded"),
         ({"sequencer": NEW}, {"sequencer": MIDDLE, "status": "deleted"}, None),
     ],
 )
-def test_relation_of_a_version_when_events_tell_it(
+def test_relation_of_a_version_if_the_events_decide(
     arriving: dict[str, Any], row: dict[str, Any], relation: str | None
 ) -> None:
     assert versions.relation_of(a_file(KEY, **arriving), a_row(**row), never_asked) == relation
@@ -85,7 +85,7 @@ def test_relation_of_a_version_when_events_tell_it(
         ({"version_id": "v1", "sequencer": None}, {"version_id": "v1", "status": "deleted"}, None, "duplicate"),
     ],
 )
-def test_relation_of_a_version_when_s3_has_to_be_asked(
+def test_relation_of_a_version_if_s3_has_to_be_asked(
     arriving: dict[str, Any], row: dict[str, Any], if_current: str | None, if_not: str
 ) -> None:
     file = a_file(KEY, **arriving)
@@ -93,24 +93,24 @@ def test_relation_of_a_version_when_s3_has_to_be_asked(
     assert versions.relation_of(file, a_row(**row), answers(False)) == if_not
 
 
-# A removal: the relation to the row of its path
+# A removal: its relation to the row of its path
 
 
 @pytest.mark.parametrize(
     ("removal", "row", "relation"),
     [
-        # Of the current version: the order of the sequencers counts.
+        # Removal of the current version: the sequencers decide.
         ((None, NEW), {"sequencer": OLD}, None),
         ((None, OLD), {"sequencer": NEW}, "superseded"),
         ((None, NEW), {"sequencer": NEW, "status": "deleted"}, "duplicate"),
-        # Of one version, permanently: only the row of that version is ended.
+        # Permanent removal of one version: only the row of that version becomes deleted.
         (("v1", NEW), {"version_id": "v1", "sequencer": OLD}, None),
         (("v1", NEW), {"version_id": "v2", "sequencer": OLD}, "superseded"),
         (("v1", NEW), {"version_id": "v1", "deleted_at": NOW}, "duplicate"),
-        # "null" names one version after another.
+        # Successive versions have the id "null", so the sequencers decide.
         ((NULL_VERSION, NEW), {"sequencer": OLD}, None),
         ((NULL_VERSION, OLD), {"sequencer": NEW}, "superseded"),
-        # Without version and sequencer, the removal may be of any version before a row that has a sequencer.
+        # Without version and sequencer, the removal may be older than a row that has a sequencer.
         ((None, None), {"sequencer": OLD}, "superseded"),
         ((None, None), {}, None),
     ],
@@ -121,7 +121,7 @@ def test_relation_of_a_removal(
     assert versions.relation_of_removal(a_removal(*removal), a_row(**row), never_asked) == relation
 
 
-def test_a_removal_meets_a_row_without_sequencer_and_s3_is_asked() -> None:
+def test_relation_of_a_removal_to_a_row_without_sequencer_if_s3_has_to_be_asked() -> None:
     assert versions.relation_of_removal(a_removal(), a_row(etag="e"), answers(True)) == "superseded"
     assert versions.relation_of_removal(a_removal(), a_row(etag="e"), answers(False)) is None
 
@@ -138,7 +138,7 @@ def test_a_removal_meets_a_row_without_sequencer_and_s3_is_asked() -> None:
         (a_removal(key="in/a.ndjson"), False),
     ],
 )
-def test_a_removal_of_an_unknown_file_leaves_a_row_if_the_file_may_still_come(
+def test_a_removal_of_an_unknown_file_writes_a_row_if_an_event_of_the_file_may_still_come(
     removal: Removal, is_worth_a_row: bool
 ) -> None:
     change = remove(None, removal)
@@ -160,9 +160,7 @@ def test_a_new_version_is_pending_since_now() -> None:
 @pytest.mark.parametrize(
     ("cut", "since"), [(NOW, "2025-12-23T12:00:00.000001Z"), (LATER, "2025-12-23T12:00:01.000001Z")]
 )
-def test_a_later_version_is_pending_since_a_moment_after_the_last_cut_even_if_our_clock_is_behind(
-    cut: str, since: str
-) -> None:
+def test_a_later_version_is_pending_since_after_the_last_cut_even_with_a_lagging_clock(cut: str, since: str) -> None:
     row = arrive(a_row(sequencer=OLD, status="manifested", cut=cut), a_file(KEY, sequencer=NEW)).row
 
     assert row is not None
@@ -178,7 +176,7 @@ def test_a_refused_version_is_quarantined_keeps_the_cut_and_expires() -> None:
     assert (row.pending_since, row.cut, row.ttl) == (None, NOW, 17)
 
 
-def test_the_removal_of_a_pending_file_ends_its_waiting_and_keeps_everything_else() -> None:
+def test_the_removal_of_a_pending_file_makes_it_deleted_and_keeps_all_other_attributes() -> None:
     known = a_row(sequencer=OLD, pending_since=NOW, etag="e", file_size_bytes=7, cut=NOW, of_a_later_release="kept")
     row = remove(known, a_removal(sequencer=NEW)).row
 
@@ -188,14 +186,14 @@ def test_the_removal_of_a_pending_file_ends_its_waiting_and_keeps_everything_els
 
 
 @pytest.mark.parametrize("status", ["manifested", "quarantined"])
-def test_the_removal_of_a_finished_file_is_recorded_only(status: str) -> None:
+def test_the_removal_of_a_finished_file_is_only_recorded(status: str) -> None:
     row = remove(a_row(sequencer=OLD, status=status, ttl=17), a_removal(sequencer=NEW)).row
 
     assert row is not None
     assert (row.status, row.deleted_at, row.ttl) == (status, NOW, 17)
 
 
-def test_the_removal_of_one_version_does_not_make_others_late() -> None:
+def test_the_removal_of_one_version_leaves_no_sequencer_that_supersedes_others() -> None:
     row = remove(None, a_removal("v1", NEW)).row
 
     assert row is not None
@@ -212,7 +210,7 @@ class History:
     events: tuple[FileVersion | Removal, ...]
 
     def is_current(self, version: ObjectVersion) -> bool:
-        """As S3 answers after all of the events."""
+        """The response of S3 after all events."""
         last = self.events[-1]
         return isinstance(last, FileVersion) and ObjectVersion(last.version_id, last.etag) == version
 
@@ -229,7 +227,7 @@ class History:
 
 
 def final(row: FileRow | None) -> tuple[Any, ...] | None:
-    """The facts of a row that must not depend on the order of events. A deleted row may or may not know its file."""
+    """The attributes that must not depend on the order of events. A deleted row may lack the attributes of its file."""
     if row is None:
         return None
     if row.status == "deleted":
@@ -255,7 +253,7 @@ def histories(draw: st.DrawFn) -> History:
 
 @st.composite
 def deliveries(draw: st.DrawFn) -> tuple[History, list[int]]:
-    """A history, and an order in which each of its events is delivered once or more."""
+    """A history, and an order of delivery in which each event occurs at least once."""
     history = draw(histories())
     numbers = list(range(len(history.events)))
     again = draw(st.lists(st.sampled_from(numbers), max_size=4))
