@@ -1,4 +1,4 @@
-"""Importing a function checks its settings, so they are there before anything else is."""
+"""Importing a function checks its settings, so the environment variables are set first."""
 
 import gc
 import os
@@ -11,7 +11,7 @@ os.environ.update(ENVIRONMENT)
 
 
 def pytest_collection_finish() -> None:
-    """Modules and tests stay until the end: the garbage collector leaves them out, and comes less often."""
+    """Modules and collected tests live until the end: exclude them from garbage collection, and collect less often."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 20, 50)

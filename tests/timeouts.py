@@ -15,7 +15,7 @@ import pytest
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
-    """Runs a test. Processes that fixtures started before are left to the fixtures."""
+    """Runs a test. The processes of fixtures that were set up before it stay."""
     before = descendants()
     try:
         yield

@@ -1,6 +1,7 @@
 """Engines that run the definition: moto's interpreter, in this process."""
 
 import threading
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import cache, partial
@@ -65,12 +66,13 @@ class Moto:
 
     def __init__(self, mock_config: Path | None = None) -> None:
         self._mock_config = mock_config
-        self._started: dict[str, ExecutionWorker] = {}
+        self._started: defaultdict[str, list[ExecutionWorker]] = defaultdict(list)
+        """By ARN, which is the same for all executions that were started without a name."""
 
     @contextmanager
     def attached(self, invoke: Invoke) -> Iterator[None]:
         def start(worker: ExecutionWorker) -> None:
-            self._started[worker._evaluation_details.execution_details.arn] = worker
+            self._started[worker._evaluation_details.execution_details.arn].append(worker)
 
         with ExitStack() as stack:
 
@@ -96,7 +98,8 @@ class Moto:
         return sfn.create_state_machine(name="manifest-builder", roleArn=role, definition=definition)["stateMachineArn"]
 
     def wait_for_end(self, sfn: "SFNClient", execution_arn: str) -> None:
-        self._started.pop(execution_arn)._execution_logic()  # type: ignore[no-untyped-call]
+        for worker in self._started.pop(execution_arn, ()):
+            worker._execution_logic()  # type: ignore[no-untyped-call]
 
 
 class _CallingThread:

@@ -1,4 +1,4 @@
-"""What the workflow must not lose again: the bars that a short run can tell."""
+"""The limits of cost and speed that a short run can check."""
 
 import pytest
 
@@ -23,5 +23,5 @@ def test_a_check_reads_no_more_however_many_files_are_pending() -> None:
 def test_the_monolith_reads_every_row_of_the_day(position: int) -> None:
     counts = runs.monolith_at(position, pending=0)
 
-    # Each file of the batch finds itself and all before it.
+    # Each file's check reads the row of the file and of every file before it.
     assert counts.items_read == sum(position + number for number in range(1, runs.BATCH + 1))

@@ -1,4 +1,4 @@
-"""Dollars, worked by hand from prices that are written in dev/bench/prices.toml."""
+"""Costs in dollars, compared with calculations by hand from the prices in dev/bench/prices.toml."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -16,7 +16,7 @@ DEV = deployment.settings("dev")
 
 
 def ten_files(**changes: Any) -> Counts:
-    """One execution of ten files, every one of which is tracked; numbers that are easily multiplied."""
+    """One execution of ten files, all of them tracked, with numbers that are easy to multiply."""
     counts = Counts(
         files=10,
         calls=Counter({"dynamodb PutItem": 10, "s3 PutObject": 1, "glue StartJobRun": 1}),
@@ -56,7 +56,7 @@ def test_a_price_is_for_so_many_units() -> None:
         ("SQS", "receives and deletes", 0.2 * 0.40),
         ("S3", "manifests written", 0.1 * 5.00),
         ("S3", "manifests read", 0),
-        # A line of 974 bytes and the 26 that CloudWatch adds.
+        # A line of 974 bytes, plus 26 bytes that CloudWatch adds.
         ("Logs", "of functions", 100_000 * 1000 / 1024**3 * 0.50),
         ("Logs", "of executions", 0),
     ],
@@ -98,7 +98,7 @@ def test_files_of_a_map_run_side_by_side_and_other_states_in_turn() -> None:
     counts = ten_files()
     validate, track = costs.function_ms("ValidateFile", counts), costs.function_ms("TrackFile", counts)
 
-    # Source, ValidateFile, TrackFile and Done, once each; Glue's answer.
+    # The states Source, ValidateFile, TrackFile and Done, once each, and Glue's response.
     assert costs.execution_ms(counts) == pytest.approx(4 * 15.0 + validate + track + 250.0)
 
 
@@ -116,12 +116,12 @@ def test_the_trigger_waits_for_its_execution() -> None:
 
 
 def test_below_the_reservoir_every_execution_is_traced() -> None:
-    # 100,000 files a day in batches of ten are an execution in nine seconds.
+    # 100,000 files a day in batches of ten: one execution every nine seconds.
     assert costs.traces(ten_files()) == deployment.traces_per_execution()
 
 
 def test_above_the_reservoir_one_in_twenty_is_traced() -> None:
-    # One execution a file is 1.157 a second: one, and a twentieth of the rest.
+    # One execution per file: 1.157 a second. The first is free of the surcharge, the rest costs a twentieth.
     one_by_one = ten_files(executions=10)
     recorded = (1 + 0.05 * (100_000 / 86400 - 1)) / (100_000 / 86400)
 
@@ -149,7 +149,7 @@ def test_a_month_costs_its_metrics_its_polls_its_key_and_its_sweeps() -> None:
     assert lines["Metrics", "custom metrics"] == pytest.approx(3 * 0.30)
     assert lines["SQS", "polls of the idle queue"] == pytest.approx(5 * 30 * 86400 / 20 * 0.40e-6)
     assert lines["DynamoDB", "uses of the table's key"] == pytest.approx(1 * 720 * 12 * 3e-6)
-    # At least the execution, its function and what it has read.
+    # At least the execution, its function and its reads.
     assert lines["Sweep", "sweeps"] > 30 * 24 * 4 * (1.00 + 0.20 + 2 * 0.125) * 1e-6
 
 

@@ -1,4 +1,4 @@
-"""The meter on work whose cost was worked out by hand."""
+"""The meter, on work whose cost is calculated by hand."""
 
 from collections.abc import Iterator
 

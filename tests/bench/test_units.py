@@ -1,4 +1,4 @@
-"""The unit calculator against cases worked by hand, and against those that DynamoDB's developer guide works itself."""
+"""The unit calculator, compared with calculations by hand and with the examples of DynamoDB's developer guide."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ KB = 1024
 
 
 def item(size: int) -> dict[str, Any]:
-    """An item of so many bytes: a name of one letter, and text."""
+    """An item of this many bytes: one attribute with a one-letter name and a text."""
     return {"k": {"S": "x" * (size - 1)}}
 
 
@@ -22,7 +22,7 @@ def item(size: int) -> dict[str, Any]:
         ({"name": {"S": "text"}}, 8),
         ({"name": {"S": "é€"}}, 4 + 2 + 3),
         ({"né": {"S": ""}}, 3),
-        # One byte for two significant digits, and one.
+        # A number takes one byte per two significant digits, plus one byte.
         ({"n": {"N": "3670016"}}, 1 + 4 + 1),
         ({"n": {"N": "3.5"}}, 1 + 1 + 1),
         ({"n": {"N": "100"}}, 1 + 1 + 1),
@@ -54,7 +54,7 @@ def test_a_type_without_a_rule_is_refused() -> None:
         (int(40.8 * KB), True, 11),
         (1500 * 64, True, 24),
         (80 * KB, False, 10),
-        # Nothing there costs as much as little.
+        # Reading a missing item costs as much as reading a small item.
         (0, True, 1),
         (0, False, 0.5),
         (4 * KB, True, 1),
@@ -113,7 +113,7 @@ INDEX = LocalIndex(sort_key="since", projected=frozenset({"k", "since", "size"})
         ({"k": "1"}, {"k": "1", "other": "x"}, 1 + 0),
         # A deleted item's entry goes too.
         ({"k": "1", "since": "a"}, None, 1 + 1),
-        # What the index repeats changes with the item, what it does not repeat costs nothing there.
+        # A change of a projected attribute is also written to the index; other attributes cost nothing there.
         ({"k": "1", "since": "a", "size": "1"}, {"k": "1", "since": "a", "size": "2"}, 1 + 1),
         ({"k": "1", "since": "a"}, {"k": "1", "since": "a", "other": "x"}, 1 + 0),
     ],

@@ -30,7 +30,7 @@ def names(cell: str) -> list[str]:
 
 
 def queries() -> dict[str, str]:
-    """Queries for CloudWatch Logs Insights, by the question that stands before each."""
+    """Queries for CloudWatch Logs Insights, by the question in front of each query."""
     block = r"^([^\n]+\?)\n\n```\n((?:fields|filter|stats) [^`]+)\n```$"
     return dict(re.findall(block, OPERATIONS.read_text(), re.MULTILINE))
 

@@ -1,4 +1,4 @@
-"""What the embedded run changes in the template, and nothing else."""
+"""The embedded run makes exactly these changes to the template."""
 
 import difflib
 import io

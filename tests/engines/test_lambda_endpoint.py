@@ -52,7 +52,7 @@ def client(endpoint: LambdaEndpoint) -> Any:
 
 @contextmanager
 def connection(endpoint: LambdaEndpoint) -> Iterator[Callable[..., http.client.HTTPResponse]]:
-    """Requests of one connection, without a library that knows Lambda."""
+    """Requests on one HTTP connection, without an AWS SDK."""
     client = http.client.HTTPConnection("127.0.0.1", endpoint.server_port, timeout=30)
 
     def post(function: str, body: Any) -> http.client.HTTPResponse:

@@ -1,4 +1,4 @@
-"""`make stepfunctions-local`: what it runs, and what it says where it cannot."""
+"""`make stepfunctions-local`: the execution that it runs, and its errors where it cannot run."""
 
 import json
 from pathlib import Path

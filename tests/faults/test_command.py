@@ -1,4 +1,4 @@
-"""The command of the sweep: it goes on after an interruption, and repeats one run."""
+"""The command of the sweep: it continues after an interruption, and it repeats a single run."""
 
 import argparse
 import sys

@@ -1,4 +1,4 @@
-"""A sweep that cannot fail proves nothing: with a clause of the protocol broken, its invariant must say so."""
+"""Each control breaks one clause of the protocol. The invariant of the control must report a violation."""
 
 import pytest
 

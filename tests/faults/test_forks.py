@@ -1,4 +1,4 @@
-"""Runs that are forked from each other give the results that each gives alone."""
+"""Forked runs have the same results as runs that are played alone."""
 
 import os
 from collections import Counter

@@ -1,4 +1,4 @@
-"""A Spark of this machine, and S3 and DynamoDB of the emulator that it reads from: one of each per worker."""
+"""A local Spark session, and the emulator's S3 and DynamoDB that it reads from: one of each per pytest worker."""
 
 import gc
 import os
@@ -19,7 +19,7 @@ from tests.glue.job import INPUT_BUCKET, MANIFEST_BUCKET, TRACKING_TABLE, Job
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-# What is compiled here runs for a few seconds only: the JVM's second compiler would not pay.
+# The tests run for a few seconds, too short for the JVM's second compiler to save time.
 SUBMIT_ARGUMENTS = (
     "--master local[2] --driver-memory 1g --driver-java-options -XX:TieredStopAtLevel=1 "
     "--conf spark.ui.enabled=false --conf spark.log.level=ERROR --conf spark.ui.showConsoleProgress=false pyspark-shell"
@@ -65,7 +65,7 @@ def environment(emulator: Emulator) -> dict[str, str]:
 def spark(environment: dict[str, str]) -> Iterator["SparkSession"]:
     from pyspark.sql import SparkSession
 
-    # The JVM of Spark and its Python workers inherit the environment; tests that this worker runs later must not.
+    # Spark's JVM and Python workers inherit these variables. Later tests of this pytest worker must not see them.
     with mock.patch.dict(os.environ, environment):
         session = SparkSession.builder.getOrCreate()
     yield session
@@ -76,5 +76,5 @@ def spark(environment: dict[str, str]) -> Iterator["SparkSession"]:
 def job(emulator: Emulator, spark: "SparkSession", environment: dict[str, str], tmp_path: Path) -> Iterator[Job]:
     with mock.patch.dict(os.environ, environment):
         yield Job(emulator, spark, tmp_path)
-    # Spark leaves sockets to the garbage collector, which warns of them: here, where that is expected.
+    # Spark does not close its sockets. The garbage collector warns about them here, where the warning is ignored.
     gc.collect()

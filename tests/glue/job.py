@@ -1,4 +1,4 @@
-"""What the tests give to the job, and what it has made of it."""
+"""Input and output of the Glue job in tests."""
 
 import json
 from dataclasses import dataclass
@@ -49,7 +49,7 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """Runs the job's core on files that it uploads first; None stands for a file that is gone."""
+    """Uploads the files, then runs the core of the job on them. None: the file does not exist."""
 
     emulator: Emulator
     spark: "SparkSession"

@@ -1,4 +1,4 @@
-"""A simulated account with a stack in it, and the commands run on it as from a shell."""
+"""A simulated account with a deployed stack, and the operators' commands as a shell runs them."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""The commands as a shell runs them, the calls that they make, and what the queue holds afterwards."""
+"""The operators' commands as a shell runs them, their AWS calls, and the messages in the queue afterwards."""
 
 import json
 import os
@@ -63,12 +63,14 @@ class Operator(World):
         return self
 
     def __exit__(self, *exception: object) -> None:
-        # What is still running would run on in the next test's account.
-        self.wait_for_executions()
-        super().__exit__(*exception)
+        # An execution that still runs would continue in the account of the next test.
+        try:
+            self.wait_for_executions()
+        finally:
+            super().__exit__(*exception)
 
     def ops(self, *arguments: str, answer: str | BaseException | None = None) -> Said:
-        """Run a command; `answer` is what somebody types at a terminal, or does, None where there is none."""
+        """Run a command. `answer`: the text typed at the terminal, or a function called instead; None: no terminal."""
         calls: list[str] = []
         operator = self
         make = BaseClient._make_api_call  # type: ignore[attr-defined]
@@ -76,7 +78,7 @@ class Operator(World):
         def recorded(self: BaseClient, operation: str, parameters: Any) -> Any:
             calls.append(operation)
             if operation == "StartMessageMoveTask":
-                # moto does not know it either; this is how the emulator says so.
+                # moto does not support this operation; the emulator responds like this.
                 raise ClientError({"Error": {"Code": "InvalidAction", "Message": "not valid"}}, operation)
             if operation == "StartExecution":
                 operator._started_at = clock.to_text(operator.now())
@@ -96,12 +98,12 @@ class Operator(World):
         return Said(code, printed.out, printed.err, calls)
 
     def put(self, key: str, size_bytes: int = MB) -> dict[str, str]:
-        """Put an object of this size that nobody is told of; returns S3's answer."""
+        """Put an object of this size without an event. Returns the response of S3."""
         answer: dict[str, str] = self.s3.put_object(Bucket=INPUT_BUCKET, Key=key, Body=bytes(size_bytes))
         return answer
 
     def put_and_tell(self, key: str, **event: Any) -> None:
-        """Put an object, and let the functions work on what S3 tells of it."""
+        """Put an object, and run the workflow on its event."""
         put = self.put(key)
         self.deliver(message(key, MB, etag=put["ETag"].strip('"'), version_id=put.get("VersionId"), **event))
 
@@ -118,12 +120,12 @@ class Operator(World):
         return self.deliver(*self.queued())
 
     def wait_for_executions(self) -> None:
-        """Until what the commands have started has ended."""
+        """Waits until the executions that the commands have started have ended."""
         for execution_arn in self.started:
             self.engine.wait_for_end(self.sfn, execution_arn)
 
     def a_manifest(self, *keys: str, **changes: Any) -> dict[str, Any]:
-        """Build the manifest of these files and change its record; None takes an attribute away."""
+        """Build a manifest of these files and change its record. None removes an attribute."""
         self.deliver(*(self.upload(key, MB) for key in keys))
         self.wait(days=2)
         self.sweep()
@@ -137,6 +139,6 @@ class Operator(World):
         self.dynamodb.put_item(TableName=TRACKING_TABLE, Item=table.to_dynamodb(changed))
 
     def settings(self, **variables: str) -> None:
-        """The stack's parameters have changed, and with them what the functions see."""
+        """Change parameters of the stack, and the functions' environment variables with them."""
         os.environ.update(variables)
         self._forget_caches()

@@ -1,4 +1,4 @@
-"""Files that nobody was told of reach the table once, whoever tells of them how often."""
+"""Files without an event reach the table exactly once, however many events and backfills follow."""
 
 import json
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ def count(operator: Operator, *arguments: str) -> tuple[int, int, int]:
 
 
 def pages_of_one(*arguments: str) -> Iterator[Any]:
-    """The list as the command reads it, one version a page."""
+    """The list of versions, with one version per page."""
     return ({"Versions": [version]} for page in PAGES(*arguments) for version in page["Versions"])
 
 

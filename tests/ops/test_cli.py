@@ -1,4 +1,4 @@
-"""What stands between the shell and AWS: flags, help, and one line for what does not work."""
+"""Flags and help of the commands, and one line for each error."""
 
 import os
 import shlex
@@ -35,7 +35,7 @@ def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]
 
 
 def answering(answers: dict[str, object]) -> "mock._patch[object]":
-    """AWS that gives these answers; an exception is raised."""
+    """An AWS client with these responses. An exception is raised."""
 
     def answer(self: BaseClient, operation: str, parameters: object) -> object:
         given = answers[operation]
@@ -244,7 +244,7 @@ def test_what_is_shown_of_a_key_is_obeyed_by_no_terminal(capsys: pytest.CaptureF
 def test_a_command_that_is_shown_can_be_pasted_into_a_shell(key: str) -> None:
     line = shell.command(a_stack("it's mine"), "where", key)
     assert line.isprintable()
-    typed = subprocess.run(  # the shell takes the words apart, and runs nothing
+    typed = subprocess.run(  # the shell splits the words and runs no command
         ["bash", "-c", f"printf '%s\\0' {line}"], capture_output=True, check=True
     )
     words = typed.stdout.decode().split("\0")[:-1]

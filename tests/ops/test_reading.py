@@ -1,4 +1,4 @@
-"""Commands that answer questions: what they say, and that they change nothing."""
+"""Commands that only read: their output, and proof that they change nothing."""
 
 from datetime import timedelta
 from unittest import mock

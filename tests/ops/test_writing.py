@@ -1,4 +1,4 @@
-"""Commands that change something: what they do, when they refuse, and what is left where they end half way."""
+"""Commands that write: their effects, their refusals, and the state that an interrupted command leaves."""
 
 from unittest import mock
 

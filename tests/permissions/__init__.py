@@ -1,1 +1,1 @@
-"""What the roles of the template grant, held against the AWS calls that are made with them."""
+"""The permissions of the template's roles, compared with the AWS calls that each role makes."""

@@ -1,4 +1,4 @@
-"""What IAM asks for when an AWS call is made: actions, their resources, the partition keys of the rows.
+"""The permissions that IAM requires for an AWS call: actions, resources, and partition keys of the rows.
 
 Source: AWS service authorization reference, "Actions, resources, and condition keys" of each service.
 """
@@ -31,7 +31,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Need:
-    """`action` on `resource`, an ARN; for a table also the partition keys that are touched."""
+    """`action` on `resource` (an ARN). For a table also the partition keys of the rows."""
 
     action: str
     resource: str
@@ -43,7 +43,7 @@ class Need:
 
 
 def needs(call: Call) -> set[Need]:
-    """Raises AssertionError for an operation that is not known here yet."""
+    """Raises AssertionError for an operation that this module does not know."""
     return set(_needs(call))
 
 
@@ -130,7 +130,7 @@ def _partition(arguments: dict[str, Any]) -> str:
 def _read(place: dict[str, Any], status: int) -> Iterator[Need]:
     yield Need("s3:GetObjectVersion" if "VersionId" in place else "s3:GetObject", _object(place))
     if status == NOT_FOUND:
-        # Whoever may not list a bucket is not told that an object is missing: 403 instead of 404.
+        # Without permission to list the bucket, S3 responds 403 instead of 404 for a missing object.
         yield Need("s3:ListBucket", _bucket(place))
 
 

@@ -1,6 +1,4 @@
-"""Everything the functions and the Glue job do to AWS: the scenarios of the workflow, the trigger, the job, and what
-happens rarely.
-"""
+"""Every AWS call of the functions and the Glue job: workflow scenarios, the trigger, the job, and rare paths."""
 
 from collections.abc import Callable
 from typing import Any
@@ -97,7 +95,7 @@ def the_answer_to_a_commit_is_lost(world: World) -> None:
     def around(function: Function, event: dict[str, Any]) -> Any:
         with answer_lost(aws.dynamodb(), "transact_write_items"), pytest.raises(ReadTimeoutError):
             function(event, None)
-        # Again, as if it had looked for open manifests before the first commit.
+        # The retry, as if it had read the open manifests before the first commit took effect.
         with mock.patch.object(planning, "open_manifests", return_value=[]):
             return function(event, None)
 
@@ -106,7 +104,7 @@ def the_answer_to_a_commit_is_lost(world: World) -> None:
 
 
 def prepare_manifest(world: World) -> str:
-    """The path of a manifest whose record names no run; of its two files one is gone."""
+    """The path of a manifest of two files whose record names no run. One of the files does not exist."""
     manifest = a_manifest()
     commit(manifest)
     uris = [f"s3://{INPUT_BUCKET}/{name}.ndjson" for name in ("there", "gone")]
@@ -129,7 +127,7 @@ def rows_expire(world: World) -> None:
 
 
 def an_operator_sends_versions_of_his_own(world: World) -> None:
-    """Of a valid file, a refused one, and one that is deleted meanwhile."""
+    """Messages of a valid file, an invalid file, and a file that has been deleted since."""
     for key, size in ((f"in/{DAY}-a.ndjson", MB), (REFUSED, MB)):
         world.deliver(world.upload(key, size, sequencer="01"))
         world.deliver(world.upload(key, size, sequencer=None, etag="another"))

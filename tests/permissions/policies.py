@@ -22,7 +22,7 @@ from dev.simulator.world import (
 from tests.permissions.needs import Need
 from tests.template.sam import Json, actions, identity_statements, properties
 
-# Names of what the simulated account does not have.
+# Names of resources that the simulated account does not have.
 NAME_PREFIX = "manifest-builder-test"
 OUTPUT_BUCKET = "output-bucket"
 ALARM_TOPIC = f"arn:aws:sns:{REGION}:{ACCOUNT}:{NAME_PREFIX}-alarms"
@@ -45,7 +45,7 @@ REFERENCES = {
 
 @dataclass(frozen=True)
 class Statement:
-    """What a statement allows: actions on resources, and where it has leading keys, on rows of those alone.
+    """A statement that allows actions on resources. With leading keys: on rows with these partition keys only.
 
     Resources and leading keys are patterns.
     """
@@ -63,19 +63,19 @@ class Statement:
 
 
 def statements_of(role: str) -> list[Statement]:
-    """What the role's own policies and those attached to it allow."""
+    """The statements of the role's inline policies and attached policies."""
     sources = {role, *(policy["Ref"] for policy in properties(role).get("ManagedPolicyArns", []))}
     return [parsed(statement) for source, statement in identity_statements() if source in sources]
 
 
 def missing(statements: Iterable[Statement], needs: Iterable[Need]) -> list[str]:
-    """The needs that no statement meets."""
+    """The needs that no statement allows."""
     granted = list(statements)
     return sorted(str(need) for need in needs if not any(statement.allows(need) for statement in granted))
 
 
 def unused(statements: Iterable[Statement], needs: Collection[Need], called_by_aws: Collection[str]) -> list[str]:
-    """Actions, resources and leading keys that no need has a use for; `called_by_aws` are actions that nobody sees."""
+    """Actions, resources and leading keys that no need uses. `called_by_aws`: actions of AWS that no recording shows."""
     found: list[str] = []
     for statement in statements:
         own_actions = statement.actions.difference(called_by_aws)
@@ -93,7 +93,7 @@ def _matches_any(text: str, patterns: Iterable[str]) -> bool:
 
 
 def parsed(statement: Json) -> Statement:
-    """Raises AssertionError where more is meant than is understood here."""
+    """Raises AssertionError for a statement with an element that this module does not know."""
     condition = statement.get("Condition", {})
     leading_keys = condition.get("ForAllValues:StringLike", {}).get("dynamodb:LeadingKeys", [])
     understood = {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": leading_keys}}
@@ -111,7 +111,7 @@ def _list(value: Any) -> list[Any]:
 
 
 def resolved(value: Any) -> str:
-    """A text of the template as CloudFormation would make it; what is not of the simulated account keeps its name."""
+    """A string of the template after substitution. Names that the simulated account does not have stay as they are."""
     match value:
         case {"Ref": str(name)}:
             return REFERENCES.get(name, name)

@@ -1,4 +1,4 @@
-"""AWS calls as they are made: by which function or by the state machine itself, with which arguments."""
+"""Records AWS calls: the caller (a function or the state machine) and the arguments."""
 
 import importlib
 from collections.abc import Callable, Iterator
@@ -29,7 +29,7 @@ class Recording:
 
     def __init__(self, calls: list[Call]) -> None:
         self._calls = calls
-        # One function runs at a time, with whatever threads it starts; the trigger waits for those it causes.
+        # One function runs at a time, with its threads. The trigger waits for the executions that it starts.
         self._running: list[str] = []
         self._integrations: dict[str, Any] = {}
         self._exit = ExitStack()
@@ -52,7 +52,7 @@ class Recording:
 
     @contextmanager
     def calls_of(self, name: str) -> Iterator[None]:
-        """What is called meanwhile is called by `name`."""
+        """In this block, `name` is the caller of every call."""
         self._running.append(name)
         try:
             yield
@@ -73,7 +73,7 @@ class Recording:
         return self._integrations[service]
 
     def _watched(self, client: Any, caller: str | None = None) -> Any:
-        """Calls are those of `caller`, or else of the function that runs."""
+        """The calls belong to `caller`, or to the running function if `caller` is None."""
         key = "arguments of the recorded call"
 
         def asked(params: dict[str, Any], context: dict[str, Any], **_: Any) -> None:
@@ -88,6 +88,6 @@ class Recording:
         events = client.meta.events
         for event, handler in {"provide-client-params": asked, "after-call": answered}.items():
             events.register(event, handler)
-            # The simulator keeps the clients of integrations for the next world.
+            # The simulator reuses the clients of service integrations in the next world.
             self._exit.callback(events.unregister, event, handler)
         return client

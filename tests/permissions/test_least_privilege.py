@@ -1,4 +1,4 @@
-"""Each role grants what is called with it, on the rows, objects and indexes that are touched, and nothing else."""
+"""Each role grants exactly the calls made with it, on exactly the rows, objects and indexes that they use."""
 
 from dataclasses import replace
 
@@ -37,7 +37,7 @@ CALLED_BY_AWS = {f"{box}Role": BY_LAMBDA for box in functions()} | {
 
 @pytest.fixture(scope="module")
 def needed() -> dict[str, set[Need]]:
-    """What each role was needed for in everything that was recorded."""
+    """The recorded needs of each role."""
     found: dict[str, set[Need]] = {role: set() for role in resources("AWS::IAM::Role")}
     for call in record():
         found[f"{call.caller}Role"] |= needs(call)

@@ -1,4 +1,4 @@
-"""A machine that lacks something gets one line with the remedy from make, and exit code 2."""
+"""On a machine without a required program, make prints one line with the remedy and exits with code 2."""
 
 import shutil
 import subprocess
@@ -22,7 +22,7 @@ def project(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def content_linters(project: Path) -> Path:
-    """The environments are there, and whatever their linters are asked, they find nothing."""
+    """Environments whose linters always pass."""
     for environment, programs in {
         "dev": "ruff mypy lint-imports bandit cfn-lint statelint zizmor python",
         "checkov": "checkov",

@@ -30,7 +30,7 @@ def manifest(path: str, *uris: str) -> Manifest:
 
 
 def kept() -> Facts:
-    """A run that kept the promise, with one file of each fate and one uploaded twice."""
+    """A run that kept the promise, with one file of each outcome and one file uploaded twice."""
     manifests = [manifest(EARLIER_MANIFEST, TWICE), manifest(MANIFEST, VALID, TWICE)]
     return Facts(
         uploads=[

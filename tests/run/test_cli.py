@@ -1,4 +1,4 @@
-"""Flags of the embedded run, and what a disk that takes no page does to it."""
+"""Flags of the embedded run, and its error if the page cannot be written."""
 
 import io
 from pathlib import Path

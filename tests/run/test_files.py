@@ -1,4 +1,4 @@
-"""What the embedded run feeds."""
+"""The files that the embedded run uploads."""
 
 import json
 import os
@@ -93,7 +93,7 @@ def test_a_folder_within_that_cannot_be_read_is_not_passed_over(
             raise PermissionError(13, "Permission denied", str(path))
         return scandir(path)
 
-    # The tests may run as root, who may read everything.
+    # Root can read every file, and the tests may run as root.
     monkeypatch.setattr(os, "scandir", refuse)
     with pytest.raises(UsageError, match="locked is not readable"):
         folder_feed(tmp_path, None)

@@ -1,4 +1,4 @@
-"""The verdict of the embedded run: each clause of the promise, and what breaks it."""
+"""The verdict of the embedded run: each clause of the promise, and facts that break the clause."""
 
 from collections.abc import Callable
 from dataclasses import replace

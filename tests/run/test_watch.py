@@ -1,4 +1,4 @@
-"""When a run is over."""
+"""The condition that ends a run."""
 
 from dataclasses import replace
 from types import SimpleNamespace
@@ -44,7 +44,7 @@ def test_a_run_with_a_file_that_failed_for_good_is_over_too() -> None:
 
 
 class Clock:
-    """Time that passes in sleeps alone."""
+    """A clock that only `sleep` advances."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -108,4 +108,4 @@ def test_reading_takes_at_most_a_fifth_of_the_time(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(watch, "read_progress", read_slowly)
     watch.wait(emulator, deployment, [], lambda _: clock.now > 60, lambda _: None)
 
-    assert reading / clock.now <= 0.25  # the last read has no pause after it
+    assert reading / clock.now <= 0.25  # no pause after the last read

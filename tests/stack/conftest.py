@@ -1,6 +1,6 @@
 """The deployed template on an emulator that enforces the functions' policies: one per worker, shared by its tests.
 
-Tests keep out of each other's way by dates of their own.
+Each test uses its own dates, so tests do not disturb each other.
 """
 
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def stack() -> Iterator[Stack]:
-    # Mocked responses are for executions that name a test case; no other one waits between its retries, either.
+    # Mocked responses apply to executions that name a test case. Every execution retries without waiting.
     settings = {"SFN_MOCK_CONFIG": str(MOCK_CONFIG), "SFN_WAIT_SCALE": "0"}
     with Emulator(enforce_policies=True, settings=settings) as emulator:
         yield Stack(emulator, deploy(emulator, SAMPLE_PARAMETERS))

@@ -30,7 +30,7 @@ class Stack:
         return read_facts(self.emulator, self.deployment, [], [])
 
     def event(self, key: str, size_bytes: int, sequencer: str = "01") -> str:
-        """The S3 notification of an object; nothing but QuarantineFile looks at the object itself."""
+        """The S3 notification of an object. Only QuarantineFile reads the object itself."""
         record = {
             "eventSource": "aws:s3",
             "eventName": "ObjectCreated:Put",
@@ -43,7 +43,7 @@ class Stack:
         return json.dumps({"Records": [record]})
 
     def log_lines(self, box: str) -> Iterator[dict[str, Any]]:
-        """What a box has logged. Its metrics are not among it."""
+        """The log lines of a function, without its metrics."""
         logs = self.emulator.logs
         pages = logs.get_paginator("filter_log_events").paginate(
             logGroupName=f"/aws/lambda/{self.deployment.stack_name}"
@@ -57,7 +57,7 @@ class Stack:
 
 
 def eventually(read: Callable[[], T], is_met: Callable[[T], bool]) -> T:
-    """What `read` says once the condition is met; fails after WAIT_SECONDS."""
+    """The value of `read` as soon as it meets the condition. Fails after WAIT_SECONDS."""
     deadline = time.monotonic() + WAIT_SECONDS
     while True:
         value = read()

@@ -19,7 +19,7 @@ Call = Callable[[str, Any], Any]
 
 @pytest.fixture(scope="module")
 def call(stack: Stack) -> Iterator[Call]:
-    """Call a box by its name in kebab case."""
+    """Invoke a function by its name in kebab case."""
     with deployed_functions(stack.emulator) as functions, LambdaEndpoint(functions) as endpoint:
         lambda_ = boto3.client(
             "lambda",

@@ -1,4 +1,4 @@
-"""The operators' commands on the deployed stack: they find it, and what they read is there."""
+"""The operators' commands on the deployed stack: they find the stack and read its real contents."""
 
 import json
 from collections.abc import Iterator

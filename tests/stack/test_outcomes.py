@@ -1,4 +1,4 @@
-"""Runs that fail, on the emulator: started again once, then left to an operator."""
+"""Failing job runs on the emulator: the workflow restarts the job once, then leaves it to an operator."""
 
 import json
 import os
@@ -63,14 +63,14 @@ def test_a_run_that_fails_is_started_again_and_one_that_keeps_failing_waits_for_
 
 
 def ops(stack: Stack, *arguments: str) -> Any:
-    """What an operator's command answers, given as in a shell."""
+    """The output of an operator's command, run as in a shell."""
     command = [sys.executable, "-m", "ops", *arguments, "--json", "--stack", stack.deployment.stack_name]
     environment = {**os.environ, **stack.emulator.environment(), "PYTHONPATH": str(ROOT)}
     return json.loads(subprocess.run(command, env=environment, capture_output=True, check=True, cwd=ROOT).stdout)
 
 
 def announce(stack: Stack, date: str) -> None:
-    """One message tells of nine files, two of which do not exist: a run that reads one fails. A manifest has eight."""
+    """One message names nine files. A run that reads one of the two missing files fails. A manifest has eight files."""
     events = [json.loads(stack.event(key(date, number), len(FILE))) for number in range(9)]
     put(stack, date, *set(range(9)).difference(MISSING))
     records = [record for event in events for record in event["Records"]]

@@ -1,4 +1,4 @@
-"""`python -m dev.run` and its like as a user starts them, and everything that they start."""
+"""`python -m dev.run` and other long commands, started as a user starts them, and the processes that they start."""
 
 import json
 import os
@@ -29,7 +29,7 @@ LOOPBACK = "0100007F"
 
 
 class Run:
-    """A run with a temporary folder of its own, by which its processes are known."""
+    """A command with its own temporary folder, which identifies its processes."""
 
     def __init__(self, folder: Path, command: list[str]) -> None:
         self.folder = folder
@@ -48,12 +48,12 @@ class Run:
             signal.signal(signal.SIGINT, ignored)
 
     def end(self) -> tuple[int, str]:
-        """The exit code and all that was printed."""
+        """The exit code and the whole output."""
         output, _ = self.process.communicate(timeout=300)
         return self.process.returncode, output
 
     def read_until(self, text: str) -> str:
-        """What was printed up to the line with this text."""
+        """The output up to the line with this text."""
         assert self.process.stdout is not None
         printed = ""
         while text not in printed:
@@ -75,7 +75,7 @@ class Run:
         return found
 
     def wait_for_a_function(self) -> None:
-        """Until the emulator runs one of the functions."""
+        """Waits until the emulator runs one of the functions."""
         eventually(self.processes, lambda found: any("worker" in command for command in found.values()))
 
 
@@ -115,7 +115,7 @@ def test_the_sample_keeps_the_promise_and_shows_how(start: Callable[..., Run]) -
     assert "unknown" not in {file["outcome"] for file in files}
     created = [each for execution in executions for each in execution["manifests"] if not each["isResumed"]]
     assert f"{len(created)} manifests" in output.splitlines()[-2]
-    # Every file that came was validated, and that is told of; of the choice behind it nothing is.
+    # The page shows the validation of every file. The engine does not report the choice after it.
     came = [[file["uri"] for file in each["files"] if file["outcome"] != "deleted"] for each in executions]
     states = [each["states"] for each, uris in zip(executions, came, strict=True) if uris]
     assert sum(each["ValidateFile"]["visits"] for each in states) == sum(map(len, came))

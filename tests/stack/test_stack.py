@@ -1,4 +1,4 @@
-"""The deployed template, policies enforced: what a user, a bad message and a schedule meet."""
+"""The deployed template with enforced policies: uploads, a bad message, and the schedule."""
 
 import json
 import uuid
@@ -111,7 +111,7 @@ def test_a_poison_message_is_parked_after_its_receives_while_its_neighbours_are_
     (poison_id,) = [message["MessageId"] for message in sent["Successful"] if message["Id"] == "4"]
     rejections = [line for line in stack.log_lines("ParseEvent") if line["message"] == "message rejected"]
     assert [line["message_id"] for line in rejections].count(poison_id) == MAX_RECEIVES
-    # A neighbour that had gone back too would have been seen again, as a duplicate.
+    # If the good message had also been returned to the queue, its file would be counted as a duplicate.
     outcomes = [line for line in stack.log_lines("TrackFile") if f"{date}-file" in line.get("file_path", "")]
     assert [line["outcome"] for line in outcomes] == ["tracked"] * 9
 

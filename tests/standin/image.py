@@ -1,4 +1,4 @@
-"""Makes the stand-in's image of this machine's own files: nothing is pulled, nothing is compiled.
+"""Makes the stand-in's image from files of this machine. Nothing is pulled or compiled.
 
 `python -m tests.standin.image` makes it; STEPFUNCTIONS_LOCAL_IMAGE=stepfunctions-standin then runs it.
 """
@@ -58,7 +58,7 @@ def standard_library() -> Iterator[Path]:
 
 
 def packages(*names: str) -> set[Path]:
-    """The files of these distributions and of all that they need."""
+    """The files of these distributions and of their dependencies."""
     found: set[Path] = set()
     seen: set[str] = set()
     waiting = [Requirement(name) for name in names]
@@ -78,7 +78,7 @@ def packages(*names: str) -> set[Path]:
 
 
 def shared_libraries(files: set[Path]) -> set[Path]:
-    """What programs and extension modules among these files load from elsewhere."""
+    """The shared libraries that programs and extension modules among these files load."""
     linked = [path for path in files if path.suffix == ".so" or os.access(path, os.X_OK)]
     libraries = subprocess.run(["ldd", *linked], capture_output=True, text=True, check=False).stdout
     return {Path(path) for path in re.findall(r"(/\S+\.so\S*) \(0x", libraries)}

@@ -36,7 +36,7 @@ def _client_for(region: str, service: str, state_credentials: Any = None) -> Any
 
 
 def _invoke(parameters: dict[str, Any]) -> "Invocation":
-    """As Step Functions Local does it: the function's whole ARN, and a body in chunks."""
+    """Invokes like Step Functions Local: with the function's whole ARN and a chunked body."""
     path = f"/2015-03-31/functions/{quote(parameters['FunctionName'])}/invocations"
     with closing(HTTPConnection(urlsplit(os.environ["LAMBDA_ENDPOINT"]).netloc)) as connection:
         connection.request("POST", path, iter([parameters["Payload"]]))

@@ -1,4 +1,4 @@
-"""The metrics that alarms and dashboard look at, with names and dimensions as CloudWatch will see them."""
+"""The metrics of alarms and dashboards, with the names and dimensions that CloudWatch receives."""
 
 import json
 import re
@@ -10,13 +10,13 @@ from dev.simulator.telemetry import Metric
 from dev.simulator.world import ENVIRONMENT
 from tests.template.sam import Json, properties, resources
 
-# What the functions of the simulator call themselves stands for what they are called in an account.
+# The function names of the simulator stand for the names in an account.
 STAND_INS = {"NamePrefix": ENVIRONMENT["POWERTOOLS_SERVICE_NAME"], "AWS::Region": ENVIRONMENT["AWS_DEFAULT_REGION"]}
 
 
 @dataclass(frozen=True)
 class Look:
-    """An alarm or widget looks at a metric by a statistic. Resources stand as `<Name>` or `<Name.Attribute>`."""
+    """A metric and the statistic that an alarm or widget uses. Resources appear as `<Name>` or `<Name.Attribute>`."""
 
     where: str
     metric: Metric
@@ -44,7 +44,7 @@ def alarms() -> dict[str, Json]:
 
 
 def widgets() -> list[Json]:
-    """Of all dashboards."""
+    """The widgets of all dashboards."""
     return [widget for name in resources("AWS::CloudWatch::Dashboard") for widget in widgets_of(name)]
 
 

@@ -1,4 +1,4 @@
-"""template.yaml as CloudFormation gets to see it, and samconfig.toml: what these tests look at."""
+"""The tests' view of template.yaml after the SAM transform, and of samconfig.toml."""
 
 import tomllib
 from collections.abc import Iterator
@@ -60,7 +60,7 @@ def properties(logical_id: str) -> Json:
 
 
 def functions() -> dict[str, Json]:
-    """Properties of the functions by box: `AcquireLock`, not `AcquireLockFunction`."""
+    """Properties of the functions by state name: `AcquireLock`, not `AcquireLockFunction`."""
     return {
         name.removesuffix("Function"): resource["Properties"]
         for name, resource in resources("AWS::Lambda::Function").items()
@@ -68,7 +68,7 @@ def functions() -> dict[str, Json]:
 
 
 def identity_statements() -> list[tuple[str, Json]]:
-    """(logical id of the role or managed policy, statement), for all that grants something to a role."""
+    """(logical id of the role or managed policy, statement) for every statement of a role."""
     documents = [
         (name, policy["PolicyDocument"])
         for name, role in resources("AWS::IAM::Role").items()
@@ -92,7 +92,7 @@ def resource_statements(**parameters: str) -> list[tuple[str, Json]]:
 
 
 def stack(**parameters: str) -> Json:
-    """What CloudFormation makes of the template's conditions; other parameters have their defaults."""
+    """The values of the template's conditions. Parameters that are not given have their defaults."""
     given = {name: parameter.get("Default") for name, parameter in expanded()["Parameters"].items()} | parameters
     named: Json = expanded()["Conditions"]
 

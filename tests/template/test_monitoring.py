@@ -1,4 +1,4 @@
-"""Alarms reach somebody, say what they mean, and have a dashboard beside them."""
+"""Alarms notify the topic, have a description, and appear on a dashboard."""
 
 import re
 
@@ -60,7 +60,7 @@ def test_only_this_stacks_alarms_may_publish_and_only_over_tls() -> None:
 
 
 def test_alarms_are_encrypted_with_a_key_that_cloudwatch_may_use() -> None:
-    """The policy of the AWS managed key `alias/aws/sns` names no service, and nobody can change it."""
+    """The key policy of the AWS managed key `alias/aws/sns` allows no service and cannot be changed."""
     assert properties("AlarmTopic")["KmsMasterKeyId"] == {"Ref": "AlarmTopicKey"}
     key = properties("AlarmTopicKey")
     account, cloudwatch = key["KeyPolicy"]["Statement"]
@@ -97,7 +97,7 @@ def test_the_dashboard_shows_every_alarm() -> None:
 
 @pytest.mark.parametrize("dashboard", resources("AWS::CloudWatch::Dashboard"))
 def test_the_dashboards_are_of_those_that_cost_nothing(dashboard: str) -> None:
-    """Three with at most 50 metrics each are free. Source: Amazon CloudWatch pricing."""
+    """Three dashboards with at most 50 metrics each are free. Source: Amazon CloudWatch pricing."""
     assert len(resources("AWS::CloudWatch::Dashboard")) <= 3
     assert sum(len(widget["properties"].get("metrics", [])) for widget in widgets_of(dashboard)) <= 50
 

@@ -1,4 +1,4 @@
-"""Who may do what: least privilege, and the security baseline of buckets and queues."""
+"""Least privilege of the roles, and the security baseline of buckets and queues."""
 
 import re
 from fnmatch import fnmatchcase
@@ -26,7 +26,7 @@ BUCKETS = resources("AWS::S3::Bucket")
 QUEUES = resources("AWS::SQS::Queue")
 THE_INPUT_BUCKET = {"Fn::If": ["MakesInputBucket", {"Ref": "InputBucket"}, {"Ref": "ExistingInputBucket"}]}
 ROW_WRITES = {"dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem"}
-# `sam deploy` chooses the end of the name of the bucket that it uploads to.
+# `sam deploy` generates the suffix of its bucket's name.
 SAM_BUCKET = "aws-sam-cli-managed-default-*"
 FILES, MANIFESTS, LOCKS = "2025-12-23", "MANIFEST#2025-12-23", "LOCK#manifest-2025-12-23"
 
@@ -53,7 +53,7 @@ def test_a_wildcard_inside_a_resource_stands_for_objects_only() -> None:
 
 def test_every_statement_gives_its_reason() -> None:
     lines = TEMPLATE.read_text().splitlines()
-    # A statement about who may take a role, or use a resource, names a principal before its action.
+    # Trust policies and resource policies name a principal before the action.
     statements = [number for number, line in enumerate(lines) if re.match(r"\s*- Effect:", line)]
     statements = [number for number in statements if lines[number + 1].lstrip().startswith("Action:")]
     assert len(statements) == len(identity_statements())
@@ -149,7 +149,7 @@ def test_the_glue_job_writes_its_output_and_names_itself_on_a_manifest_and_chang
 
 
 def test_the_glue_job_is_told_of_a_file_that_is_gone() -> None:
-    """Without ListBucket S3 answers 403, as if the job had no permission."""
+    """Without ListBucket, S3 responds 403 for a missing object."""
     listed = [
         statement["Resource"]
         for role, statement in identity_statements()

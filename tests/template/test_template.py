@@ -1,4 +1,4 @@
-"""The stack: names that agree, times that fit into each other, and what a deployment must have."""
+"""The stack: consistent names, timeouts that fit each other, and required outputs and settings."""
 
 import json
 import re
@@ -54,7 +54,7 @@ def test_cfn_lint_finds_nothing_in_what_is_made_with_a_job_and_a_bucket_of_ones_
     defaults = {name: expanded()["Parameters"][name] | {"Default": value} for name, value in parameters.items()}
     whole = {name: part for name, part in expanded().items() if name != "Conditions"} | stack(**parameters)
     whole["Parameters"] = whole["Parameters"] | defaults
-    # What a condition alone has asked for is not asked for any more.
+    # A parameter that only the removed condition used is not used any more.
     unused = "W2001"
     assert [each for each in lint(json.dumps(whole)) if not each.startswith(f"[{unused}")] == []
 
@@ -125,7 +125,7 @@ def test_every_function_ends_before_the_machine() -> None:
 
 
 def test_a_message_outlives_its_retries_and_its_time_among_the_dead() -> None:
-    """A dead-letter queue counts a message's age from its first queue on."""
+    """SQS measures the age of a message in a dead-letter queue from its arrival in the first queue."""
     queue, dead = properties("InputQueue"), properties("DeadLetterQueue")
     receives = queue["RedrivePolicy"]["maxReceiveCount"]
     longest_wait = max(queue["VisibilityTimeout"], PARAMETERS["LockTtlSeconds"]["MaxValue"])
@@ -150,7 +150,7 @@ def test_only_input_files_that_come_or_go_start_the_workflow() -> None:
         for name, bucket in resources("AWS::S3::Bucket").items()
         if "NotificationConfiguration" in bucket["Properties"]
     }
-    # No filter: a file that is to be refused has to arrive first.
+    # No filter: invalid files must arrive too, so that they are quarantined.
     to_queue = [
         {"Event": f"s3:{happened}:*", "Queue": {"Fn::GetAtt": ["InputQueue", "Arn"]}}
         for happened in ("ObjectCreated", "ObjectRemoved", "LifecycleExpiration")

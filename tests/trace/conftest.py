@@ -24,7 +24,7 @@ HERE = Path(__file__).parent
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """One worker: they share a browser, and executions that take some seconds."""
+    """One worker: the tests share a browser and the executions, which take seconds."""
     for item in items:
         if HERE in item.path.parents:
             item.add_marker(pytest.mark.xdist_group("trace"))
@@ -53,7 +53,7 @@ def tour_file(browser: Chrome, tour_executions: list[Execution], tmp_path_factor
 
 @pytest.fixture
 def tour(browser: Chrome, tour_file: Path) -> Chrome:
-    """The tour, as it is opened."""
+    """The page of the tour, just opened."""
     browser.get(tour_file.as_uri())
     return browser
 
@@ -74,7 +74,7 @@ def hostile(browser: Chrome, tmp_path: Path) -> Chrome:
 
 @pytest.fixture
 def emulated(browser: Chrome, tmp_path: Path) -> Chrome:
-    """A page of executions of which the engine tells less: one with files, and one that had nothing to do."""
+    """A page of executions with incomplete histories: one with files, and one without work."""
     path = tmp_path / "emulated.html"
     write_page(path, "emulated", [execution(), execution(dates=False)], table_read="At the end")
     browser.get(path.as_uri())
@@ -83,7 +83,7 @@ def emulated(browser: Chrome, tmp_path: Path) -> Chrome:
 
 @pytest.fixture
 def empty(browser: Chrome, tmp_path: Path) -> Chrome:
-    """A page of no execution."""
+    """A page without executions."""
     path = tmp_path / "empty.html"
     write_page(path, "empty", [], table_read="At the end")
     browser.get(path.as_uri())

@@ -1,4 +1,4 @@
-"""An execution as MiniStack tells of it: no states inside Maps, calls without input, no order but the list's."""
+"""An execution history of MiniStack: no states inside Maps, no inputs of calls, and no order except the list's."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -66,7 +66,7 @@ def file(uri: str, **outcome: str) -> dict[str, Any]:
 
 
 def told(*, dates: bool = True) -> list[Event]:
-    """One file tracked, one refused, one check of the threshold; or, without dates, nothing but a message rejected."""
+    """One file tracked, one file refused, one threshold check. Without dates: one rejected message."""
     files = [file(VALID), file(REFUSED)]
     arrived = {
         "run_id": RUN,

@@ -1,4 +1,4 @@
-"""The page in a browser, as somebody who looks for a file uses it."""
+"""The page in a browser, used by a person who looks for a file."""
 
 from itertools import combinations
 from typing import Any
@@ -41,7 +41,7 @@ def click_state(page: Chrome, name: str) -> None:
 
 
 def history(page: Chrome) -> list[str]:
-    """What the entries of the history are about, in their order."""
+    """The subjects of the history's entries, in their order."""
     return texts(page, "#entries .what")
 
 

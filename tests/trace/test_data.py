@@ -1,4 +1,4 @@
-"""What the page is given to draw: what each execution came to, and what was not told of it."""
+"""The data of the page: the result of each execution, and the facts that its history does not contain."""
 
 from collections import Counter
 from dataclasses import replace
@@ -21,7 +21,7 @@ def tour_data(tour_executions: list[Execution]) -> list[dict[str, Any]]:
 
 
 def fates(drawn: dict[str, Any]) -> dict[str, tuple[str, str, str]]:
-    """By key: the outcome, why, and where the table has the file."""
+    """By key: the outcome, the reason, and the file's row in the table."""
     return {
         file["uri"].removeprefix("s3://input-bucket/"): (
             file["outcome"],
@@ -34,7 +34,7 @@ def fates(drawn: dict[str, Any]) -> dict[str, tuple[str, str, str]]:
 
 def test_a_mixed_batch_says_of_every_file_what_became_of_it_and_why(tour_data: list[dict[str, Any]]) -> None:
     found = fates(tour_data[MIXED])
-    # The files are tracked at the same time: which of them come first, and so which are left, is not certain.
+    # The files are tracked concurrently, so it varies which of them are left for the next batch.
     manifested = [found.pop(key) for key in list(found) if found[key][2].startswith("12-23 #")]
     assert Counter(manifested) == {("tracked", "", "12-23 #1"): 3, ("tracked", "", "12-23 #2"): 2}
     assert found == {

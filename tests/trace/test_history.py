@@ -1,4 +1,4 @@
-"""Histories read as visits: of engines that name the event before each event, and of those that do not."""
+"""Histories as visits of states, from engines with and without `previousEventId`."""
 
 from collections import Counter
 from datetime import UTC, datetime, timedelta
@@ -12,7 +12,7 @@ START = datetime(2025, 12, 23, 12, tzinfo=UTC)
 
 
 def tree(*events: tuple[int, str] | tuple[int, str, dict[str, Any]]) -> History:
-    """The history of events that are numbered from 1: the event before each, its type, and what else it says."""
+    """A history of events, numbered from 1: previous event, type, details."""
     read: list[Event] = [
         {
             "id": number,

@@ -1,4 +1,4 @@
-"""The page as a file: whole in itself, and safe whatever it shows."""
+"""The page as a file: it loads nothing else, and it is safe with any content."""
 
 import base64
 import hashlib

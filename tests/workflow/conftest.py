@@ -1,4 +1,4 @@
-"""The engines that run the definition: moto always, Step Functions Local where Docker and its image are there."""
+"""The engines that run the definition: moto always; Step Functions Local if Docker and its image are available."""
 
 from collections.abc import Iterator
 
@@ -12,7 +12,7 @@ from tests.workflow.mocked_cases import MOCK_CONFIG
 
 @pytest.fixture(scope="session")
 def container() -> Iterator[Engine]:
-    """One for all tests: it takes long to start."""
+    """One engine for all tests, because it starts slowly."""
     if missing := what_is_missing(IMAGE):
         pytest.skip(missing)
     with stepfunctions_local.started(IMAGE, MOCK_CONFIG) as engine:

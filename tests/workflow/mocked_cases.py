@@ -1,4 +1,4 @@
-"""The test cases of mock_config.json, in Step Functions Local's format: what is hard to provoke, and how it ends."""
+"""The test cases of mock_config.json, in Step Functions Local's format: errors that are hard to provoke, and the end."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ FILE_BYTES = 80 * 1024
 
 @dataclass(frozen=True)
 class MockedCase(Scenario):
-    """A scenario of one step, named like its test case. `date` is its own: on a stack all cases share one table."""
+    """A scenario of one step, named like its test case. Each case has its own `date`: cases share a stack's table."""
 
     date: str = ""
 

@@ -1,4 +1,4 @@
-"""What a definition may not use because an engine that it is to run on lacks it. Looks at the definition alone."""
+"""Features that the definition must not use, because one of its engines lacks them. Reads only the definition."""
 
 import re
 from collections.abc import Iterator
@@ -60,7 +60,7 @@ def _problems_of(name: str, state: Json) -> Iterator[str]:
 
 
 def _problems_in(name: str, expression: str | None) -> Iterator[str]:
-    """Of a path, or of a call of an intrinsic function."""
+    """Features that a path or a call of an intrinsic function uses."""
     without_texts = re.sub(r"'(\\.|[^'\\])*'", "", expression or "")
     for function in re.findall(r"States\.\w+(?=\()", without_texts):
         if function not in INTRINSICS:
@@ -71,7 +71,7 @@ def _problems_in(name: str, expression: str | None) -> Iterator[str]:
 
 
 def _syntax(node: Json) -> Iterator[tuple[str, Any]]:
-    """The language's own fields at any depth: not those of payloads, and not those of states further in."""
+    """Fields of the Amazon States Language at any depth, without fields of payloads and of inner states."""
     for field, value in node.items():
         yield field, value
         if field not in PAYLOADS | MACHINES:
@@ -81,7 +81,7 @@ def _syntax(node: Json) -> Iterator[tuple[str, Any]]:
 
 
 def _data(state: Json) -> Iterator[tuple[str, Any]]:
-    """What payloads hold, by key, at any depth."""
+    """Fields of payloads, by key, at any depth."""
     nodes = [state[field] for field in PAYLOADS & state.keys()]
     while nodes:
         node = nodes.pop()

@@ -1,4 +1,4 @@
-"""The scenario table: what happens, the states that are entered, how it ends, what is left in table and buckets."""
+"""The scenario table: events, states entered, final status, and contents of table and buckets afterwards."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -38,7 +38,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Scenario:
-    """Steps, and what is there after the last of them. `manifests` are file counts, in order of creation."""
+    """Steps, and the contents after the last step. `manifests`: number of files of each, in order of creation."""
 
     name: str
     steps: list[Step]
@@ -112,7 +112,7 @@ def start_lost(start: Callable[[], str]) -> str:
 
 
 def without_the_job(act: Callable[[World], Execution]) -> Callable[[World], Execution]:
-    """Somebody has deployed the stack before the job that it names."""
+    """The stack is deployed, but its Glue job does not exist."""
 
     def act_without(world: World) -> Execution:
         world.glue.delete_job(JobName=GLUE_JOB)
@@ -133,7 +133,7 @@ def after(act: Callable[[World], Execution], **duration: float) -> Callable[[Wor
 
 
 def the_run_ends(state: str) -> Callable[[World], Execution]:
-    """The run that the only record names ends, and EventBridge tells of it."""
+    """The run of the only manifest ends, and EventBridge starts an execution."""
 
     def end(world: World) -> Execution:
         (record,) = world.manifest_records()
@@ -237,7 +237,7 @@ def deleted_before_it_fills_a_batch(world: World) -> Execution:
 
 
 def deleted_and_told_of_in_one_delivery(world: World) -> Execution:
-    """Whichever of the two is recorded first."""
+    """Returns the run of the manifest that was recorded first."""
     return world.deliver(*ten_mb_files(world, 1), world.delete(f"a/{DAY}-file000.ndjson"))
 
 

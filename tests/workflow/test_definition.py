@@ -1,4 +1,4 @@
-"""The shape of the definition: what every state must have, where every way leads, and how long it may take."""
+"""The structure of the definition: required fields of every state, transitions, and timeouts."""
 
 import json
 from collections.abc import Iterator
@@ -64,7 +64,7 @@ def test_every_way_out_of_the_critical_section_leads_through_release_lock() -> N
     acquire = STATES["AcquireLock"]
     assert acquire["Catch"] == [{"ErrorEquals": ["States.ALL"], "ResultPath": "$.error", "Next": "ReleaseLock"}]
     assert STATES["IsLockAcquired"]["Choices"][0]["Next"] == "BuildManifest"
-    # Nothing in the branch can leave it other than by its end or by an error.
+    # Only the end of the branch or an error leaves the branch.
     inside = build["Branches"][0]["States"]
     assert all(successor in inside for state in inside.values() for successor in successors(state))
     assert all(state["Type"] != "Fail" for state in inside.values())
@@ -83,7 +83,7 @@ def test_an_ambiguous_start_is_not_retried_in_place() -> None:
     }
     start = STATES["StartGlueJob"]
     assert {error for retrier in start["Retry"] for error in retrier["ErrorEquals"]} == said_not_started
-    # Step Functions gives this name to what Glue's model does not name, throttling among it.
+    # Step Functions uses this name for errors that Glue's model does not define, such as throttling.
     may_be_throttling = {"Glue.AWSGlueException"}
     (busy,) = start["Catch"]
     assert (set(busy["ErrorEquals"]), busy["Next"]) == (said_not_started | may_be_throttling, "JobWaiting")

@@ -1,4 +1,4 @@
-"""The lines that a real run of the definition leaves in the log, and the results of the documents' queries on them."""
+"""The log lines of real runs of the definition, and the results of the documented queries on them."""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable
@@ -16,14 +16,14 @@ from tests.workflow.scenarios import mixed, one_file_fails
 
 pytestmark = pytest.mark.xdist_group("logs")
 
-# The file that the documents' query asks for; `deliver` uploads one of this name.
+# The file in the documented query. `deliver` uploads a file of this name.
 FILE = f"{DAY}-file001.ndjson"
 FILE_BOXES = {"ValidateFile", "TrackFile", "QuarantineFile", "RecordRemoval"}
 
 
 @dataclass(frozen=True)
 class Run:
-    """What was logged, what is in the table by then, and the names of the executions."""
+    """The log lines, the table's rows, and the names of the executions."""
 
     lines: list[dict[str, Any]]
     files: dict[str, dict[str, Any]]
@@ -152,7 +152,7 @@ def test_a_file_in_a_batch_of_ten_costs_few_bytes_of_log(level: str, at_most: in
     trace = "Root=1-67444444-0123456789abcdef01234567;Parent=0123456789abcdef;Sampled=1"
     environment = {"_X_AMZN_TRACE_ID": trace, "MAX_BATCH_SIZE_GB": "0.7"}
     with World(environment=environment) as world, captured(level) as telemetry:
-        # What a bucket's name has more than the one here.
+        # The suffix of a deployed bucket's name.
         deliver(10, folder="manifest-builder-prod-123456789012-us-east-1")(world)
 
     written = telemetry.log_output.getvalue() + telemetry.metric_output.getvalue()

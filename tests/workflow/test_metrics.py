@@ -1,4 +1,4 @@
-"""The metrics that real runs write, and those that alarms, dashboard and documents name: they are the same."""
+"""Real runs write exactly the metrics that alarms, dashboards and documents name."""
 
 import pytest
 
@@ -45,7 +45,7 @@ AWS_METRICS = {
     # https://docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-types.html
     "AWS/Lambda": ("FunctionName", "AWS::Lambda::Function", {"Duration", "Errors"}),
 }
-# What a reference to a resource has to ask for, to be the value of the dimension.
+# The attribute of a resource that is the value of the dimension.
 ATTRIBUTE = {"AWS::SQS::Queue": ".QueueName", "AWS::StepFunctions::StateMachine": "", "AWS::Lambda::Function": ""}
 LOOKS = list(looks())
 OWN_LOOKS = [look for look in LOOKS if look.metric[0] == NAMESPACE]
@@ -68,7 +68,7 @@ def unknown_file_without_a_date_is_deleted(world: World) -> None:
 
 @pytest.fixture(scope="module")
 def written() -> set[Metric]:
-    """Whatever is written when everything happens that can."""
+    """The metrics of runs in which every event happens."""
     acts = [mixed, deliver(3), deliver(3), one_file_fails, old_version_comes_late, World.sweep]
     glue = [with_glue(busy, deliver(3)), deliver(3), with_glue(answer_lost, deliver(3, day="2025-12-24"))]
     found: set[Metric] = set()
@@ -104,7 +104,7 @@ def test_what_is_looked_at_is_written_with_these_very_dimensions(look: Look, wri
 
 @pytest.mark.parametrize("box", functions())
 def test_every_function_writes_under_the_stacks_name(box: str) -> None:
-    """What the runs here have in their environment is what the template gives to the functions."""
+    """The environment variables of these runs are those that the template sets."""
     variables = functions()[box]["Environment"]["Variables"]
     assert variables["POWERTOOLS_METRICS_NAMESPACE"] == NAMESPACE
     assert variables["POWERTOOLS_SERVICE_NAME"] == {"Ref": "NamePrefix"}

@@ -25,7 +25,7 @@ def with_resources() -> dict[str, Any]:
 
 
 def seeded(state: str, **fields: Any) -> list[str]:
-    """What is found in the definition after somebody has set these fields of a state, or of the machine."""
+    """Findings after these fields of a state, or of the machine, are set."""
     machine = copy.deepcopy(MACHINE)
     ({"the machine": machine} | all_states(machine))[state].update(fields)
     return list(problems(machine))

@@ -35,7 +35,7 @@ def play(scenario: Scenario, world: World) -> None:
     expected_runs = len(scenario.manifests) if scenario.job_runs is None else scenario.job_runs
     assert len(world.job_runs()) == expected_runs
 
-    # Objects and records are the same set: no litter, nothing missing, nothing named twice.
+    # Every object has a record and every record has an object.
     objects = world.manifest_objects()
     assert sorted(objects) == sorted(record["file_path"] for record in records)
     named = [path for paths in objects.values() for path in paths]

@@ -1,4 +1,4 @@
-"""The container's path, shown on an image made of local files: start, wait, ports, calls to this machine, clean-up."""
+"""The container's life, with an image made of local files: start, wait, ports, calls to this machine, clean-up."""
 
 import io
 import json
@@ -41,7 +41,7 @@ def standin() -> Iterator[str]:
 
 
 def containers_of(image_name: str) -> list[Any]:
-    """Running or not."""
+    """All containers, running or not."""
     with docker() as client:
         return list(client.containers.list(all=True, filters={"ancestor": image_name}))
 
