@@ -75,7 +75,7 @@ def missing(statements: Iterable[Statement], needs: Iterable[Need]) -> list[str]
 
 
 def unused(statements: Iterable[Statement], needs: Collection[Need], called_by_aws: Collection[str]) -> list[str]:
-    """Actions, resources and leading keys that no need uses. `called_by_aws`: actions of AWS that no recording shows."""
+    """Actions, resources and leading keys that no need uses. `called_by_aws`: actions of AWS that are not recorded."""
     found: list[str] = []
     for statement in statements:
         own_actions = statement.actions.difference(called_by_aws)

@@ -1,4 +1,4 @@
-"""The test cases of mock_config.json, in Step Functions Local's format: errors that are hard to provoke, and the end."""
+"""The test cases of mock_config.json, in Step Functions Local's format: errors that are hard to provoke."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
