@@ -5,14 +5,15 @@ its parent without it. So each run plays in a process of its own and sees what i
 memory of a process holds the whole account, its clock, and the functions.
 """
 
+import json
 import os
-import pickle
 import traceback
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import NoReturn
+from dataclasses import asdict
+from typing import Any, NoReturn
 
-from dev.faults.calls import Call, Fault
+from dev.faults.calls import Call, Fault, Kind
 from dev.faults.lab import Lab
 from dev.faults.sweep import Outcome, Result, Run, outcome_of, result_of, rival
 
@@ -77,11 +78,11 @@ class _Branch:
             self._parent, self._runs, self.outcomes = writing, dict(runs), {}
             return True
         os.close(writing)
-        with open(reading, "rb") as answers:  # noqa: PTH123
+        with open(reading) as answers:  # noqa: PTH123
             answer = answers.read()
         _, status = os.waitpid(child, 0)
         if status == 0:
-            self.outcomes |= pickle.loads(answer)  # of the child alone  # noqa: S301
+            self.outcomes |= {number: _outcome(outcome) for number, outcome in json.loads(answer)}
         else:
             code = os.waitstatus_to_exitcode(status)
             self.outcomes |= dict.fromkeys(runs, Outcome((f"the process of the run ended with exit code {code}",)))
@@ -93,6 +94,11 @@ class _Branch:
         self._report()
 
     def _report(self) -> NoReturn:
-        with open(self._parent, "wb") as parent:  # noqa: PTH123
-            pickle.dump(self.outcomes, parent)
+        with open(self._parent, "w") as parent:  # noqa: PTH123
+            json.dump([(number, asdict(outcome)) for number, outcome in self.outcomes.items()], parent)
         os._exit(0)  # the child must not go on with the work of the process that it was forked from
+
+
+def _outcome(written: dict[str, Any]) -> Outcome:
+    reached = [Fault(fault["call"], Kind(fault["kind"]), fault["lasting"]) for fault in written["reached"]]
+    return Outcome(tuple(written["violations"]), written["second_runs"], tuple(reached))

@@ -2,8 +2,9 @@
 
 import pytest
 
+from dev.faults.forks import explore
 from dev.faults.scenarios import SCENARIOS, SMALLEST, Scenario
-from dev.faults.sweep import execute, pairs_of_faults, single_faults
+from dev.faults.sweep import pairs_of_faults, single_faults
 
 EVERY = 45
 EVERY_PAIR = 120
@@ -14,12 +15,11 @@ def test_the_promise_holds_whatever_befalls_a_call(scenario: Scenario) -> None:
     runs = list(single_faults(scenario))
     assert len(runs) > EVERY
 
-    for run in runs[len(scenario.name) % EVERY :: EVERY]:
-        result = execute(run)
-        assert result.reached, run
-        assert result.violations == (), run
+    for result in explore(runs[len(scenario.name) % EVERY :: EVERY]):
+        assert result.reached, result.run
+        assert result.violations == (), result.run
 
 
 def test_the_promise_holds_under_pairs_of_faults() -> None:
-    for run in list(pairs_of_faults(SMALLEST))[7::EVERY_PAIR]:
-        assert execute(run).violations == (), run
+    for result in explore(list(pairs_of_faults(SMALLEST))[7::EVERY_PAIR]):
+        assert result.violations == (), result.run

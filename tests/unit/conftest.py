@@ -1,5 +1,7 @@
 """Fixtures of the unit tests. No test waits, and no call leaves this process."""
 
+import threading
+import time
 from collections.abc import Callable, Iterator
 from unittest import mock
 
@@ -18,9 +20,20 @@ hypothesis_settings.load_profile("unit")
 
 @pytest.fixture(autouse=True)
 def sleeps() -> Iterator[list[float]]:
-    """The arguments of all calls to `time.sleep`, in seconds. No call waits."""
+    """The arguments of all calls to `time.sleep`, in seconds. No call waits.
+
+    Threads of other tests' fixtures, for example of an emulator, still sleep.
+    """
     asked: list[float] = []
-    with mock.patch("time.sleep", asked.append):
+    others, really_sleep = set(threading.enumerate()) - {threading.current_thread()}, time.sleep
+
+    def sleep(seconds: float) -> None:
+        if threading.current_thread() in others:
+            really_sleep(seconds)
+        else:
+            asked.append(seconds)
+
+    with mock.patch("time.sleep", sleep):
         yield asked
 
 
