@@ -26,7 +26,7 @@ GLUE := .venv/glue
 TEST := $(if $(wildcard $(GLUE)/.installed),$(GLUE),$(DEV))
 
 .DEFAULT_GOAL := help
-.PHONY: help run ops trace stepfunctions-local lambda-endpoint test test-glue faults load bench lint format diagram pictures lock clean environment
+.PHONY: help run ops trace stepfunctions-local lambda-endpoint test teststate test-glue faults load bench lint format diagram pictures lock clean environment
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
 
@@ -52,6 +52,9 @@ lambda-endpoint: $(DEV)/.installed ## the functions behind Lambda's API here, un
 
 test: $(TEST)/.installed ## all tests, in parallel (PYTEST_WORKERS=2), in random order; flags for pytest: ARGS="-k lock"
 	@$(TEST)/bin/python -m pytest -n $(PYTEST_WORKERS) --dist loadgroup $(ARGS)
+
+teststate: $(DEV)/.installed ## every state of the definition by the TestState API, on the emulator; on AWS: ARGS="--aws"
+	@PYTHONPATH=functions exec $(DEV)/bin/python -m dev.teststate --end-with-parent $(ARGS)
 
 test-glue: $(GLUE)/.installed ## the default Glue job on a Spark of this machine: needs Java 17, downloads 320 MB once
 	@$(GLUE)/bin/python -m pytest tests/glue $(ARGS)
