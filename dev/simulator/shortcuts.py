@@ -22,7 +22,7 @@ _method_names = cache(utils.method_names_from_class)
 
 @contextmanager
 def shortcuts() -> Iterator[None]:
-    """In it, requests are not signed (but to S3), and the interpreter copies JSON in a faster way."""
+    """In it, requests to moto in this process are not signed, and the interpreter copies JSON in a faster way."""
     with ExitStack() as stack:
 
         def patch(target: Any, name: str, replacement: Any) -> None:
@@ -37,8 +37,8 @@ def shortcuts() -> Iterator[None]:
 
 
 def _sign(signer: Any, request: Any, **context: Any) -> None:
-    # The signature of a request to S3 says how its body is encoded.
-    if signer._service_id == "S3":
+    # The signature of a request to S3 says how its body is encoded. A server outside finds the service by it.
+    if signer._service_id == "S3" or "amazonaws.com" not in request.url:
         _sign_always(signer, request=request, **context)
 
 

@@ -113,6 +113,15 @@ class World:
 
     def __enter__(self) -> Self:
         self._exit = ExitStack()
+        try:
+            self._enter()
+        except BaseException:
+            # A patch that stays would break every world after this one.
+            self._exit.close()
+            raise
+        return self
+
+    def _enter(self) -> None:
         self._ticks = 0
         logging.getLogger("moto").setLevel(logging.CRITICAL)
         enter = self._exit.enter_context
@@ -159,7 +168,6 @@ class World:
         self._forget_caches()
         self._exit.callback(self._forget_caches)
         self._create()
-        return self
 
     def __exit__(self, *exception: object) -> None:
         self._exit.close()

@@ -2,6 +2,7 @@
 
 import json
 import os
+import threading
 from contextlib import closing
 from http.client import HTTPConnection
 from pathlib import Path
@@ -13,6 +14,7 @@ import boto3
 from moto import server
 from moto.core.config import default_user_config
 from moto.stepfunctions.parser.asl.utils import boto_client
+from moto.stepfunctions.parser.backend.execution_worker import ExecutionWorker
 
 from dev.simulator.engines import Moto
 
@@ -26,8 +28,17 @@ def main() -> None:
     default_user_config["stepfunctions"] = {"execute_state_machine": True}
     mock_config = os.environ.get("SFN_MOCK_CONFIG")
     engine = Moto(Path(mock_config) if mock_config else None)
-    with mock.patch.object(boto_client, "boto_client_for", _client_for), engine.attached(_invoke):
+    with (
+        mock.patch.object(boto_client, "boto_client_for", _client_for),
+        engine.attached(_invoke),
+        mock.patch.object(ExecutionWorker, "start", _start),
+    ):
         server.main(["--host", "0.0.0.0", "--port", str(PORT)])
+
+
+def _start(worker: ExecutionWorker) -> None:
+    """A server runs executions while its clients ask for their status."""
+    threading.Thread(target=worker._execution_logic, daemon=True).start()
 
 
 def _client_for(region: str, service: str, state_credentials: Any = None) -> Any:
