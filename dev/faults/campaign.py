@@ -11,7 +11,7 @@ from typing import Protocol
 from hypothesis import seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from dev.faults import forks, interleave, sweep
+from dev.faults import forks, interleave, sweep, worlds
 from dev.faults.controls import CONTROLS, Control
 from dev.faults.scenarios import SMALLEST, Scenario
 from dev.faults.schedules import Schedules
@@ -37,6 +37,7 @@ class Result:
     points: tuple[tuple[str, int], ...] = ()
     reached: bool = True
     second_runs: int = 0
+    merged: bool = False
 
 
 class Trial(Protocol):
@@ -64,7 +65,8 @@ def perform(task: Task) -> list[Result]:
     suffering = [trial for trial in task if isinstance(trial, Suffering)]
     if len(suffering) == len(task):
         _freeze()
-        return [result_of(result) for result in forks.explore([trial.run for trial in suffering])]
+        known = worlds.Known(worlds.FILE)
+        return [result_of(result) for result in forks.explore([trial.run for trial in suffering], known)]
     return [trial.play() for trial in task]
 
 
@@ -99,6 +101,7 @@ def result_of(result: sweep.Result) -> Result:
         points=tuple((run.scenario.name, fault.call) for fault in run.faults),
         reached=result.reached,
         second_runs=result.second_runs,
+        merged=result.merged,
     )
 
 

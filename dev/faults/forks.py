@@ -10,33 +10,50 @@ import os
 import traceback
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import asdict
-from typing import Any, NoReturn
+from dataclasses import asdict, replace
+from typing import NoReturn
 
-from dev.faults.calls import Call, Fault, Kind
+from dev.faults import worlds
+from dev.faults.calls import Call, Fault
 from dev.faults.lab import Lab
+from dev.faults.scenarios import Scenario
 from dev.faults.sweep import Outcome, Result, Run, outcome_of, result_of, rival
+from dev.faults.worlds import Known
 
 Numbered = dict[int, Run]
 """Runs by their place in the sequence that was asked for."""
 
 
-def explore(runs: Sequence[Run]) -> list[Result]:
+def explore(runs: Sequence[Run], known: Known) -> list[Result]:
     """The results of runs of one scenario, in their order; the same as those of `sweep.execute`.
 
-    The process must have no other thread: a fork would not have it. A run that raises, or ends its process, has that as
-    its violation.
+    A run that comes to a world in `known` ends there: the end of the world is known. The process must have no other
+    thread: a fork would not have it. A run that raises, or ends its process, has that as its violation.
     """
     if not runs:
         return []
     scenario = runs[0].scenario
     assert all(run.scenario is scenario for run in runs)
-    branch = _Branch()
-    if not branch.forked(dict(enumerate(runs))):
-        return [result_of(run, branch.outcomes[number]) for number, run in enumerate(runs)]
+    if known.outcome(_without_faults(scenario)) is None:
+        _play(scenario, {0: Run(scenario, ())}, known)
+    outcomes = _play(scenario, dict(enumerate(runs)), known)
+    return [result_of(run, outcomes[number]) for number, run in enumerate(runs)]
+
+
+def _without_faults(scenario: Scenario) -> str:
+    """A name of the world at the beginning. Runs without faults come first, as most others come back to their worlds."""
+    return f"{scenario} without faults"
+
+
+def _play(scenario: Scenario, runs: Numbered, known: Known) -> dict[int, Outcome]:
+    branch = _Branch(known)
+    if not branch.forked(runs):
+        return branch.outcomes
     try:
-        with Lab(environment=scenario.environment, rival=rival, before_call=branch.before_call) as lab:
+        lab = Lab(environment=scenario.environment, rival=rival, before_call=branch.before_call, at_rest=branch.at_rest)
+        with lab:
             scenario.play(lab)
+            lab.at_rest = None  # the last invariant acts: the violations that were found before it are in no world
             branch.end(outcome_of(lab))
     except BaseException:
         branch.end(Outcome((f"the run raised an exception: {traceback.format_exc()}",)))
@@ -45,8 +62,11 @@ def explore(runs: Sequence[Run]) -> list[Result]:
 class _Branch:
     """One process: the runs that it still has to fork off or to play itself, and the outcomes that it knows."""
 
-    def __init__(self) -> None:
+    def __init__(self, known: Known) -> None:
         self.outcomes: dict[int, Outcome] = {}
+        self._known = known
+        self._worlds: list[str] = []
+        """Those that this process has come to, since all faults of its runs struck."""
         self._runs: Numbered = {}
         self._parent = -1
         """A pipe to the parent, for the outcomes."""
@@ -60,6 +80,17 @@ class _Branch:
                 del self._runs[number]
         if not self._runs:
             self._report()
+
+    def at_rest(self, lab: Lab) -> None:
+        if any(len(run.faults) > len(lab.faults) for run in self._runs.values()):
+            return
+        world = worlds.fingerprint(lab)
+        if world is None:
+            return
+        outcome = self._known.outcome(world)
+        if outcome:
+            self.end(replace(outcome, reached=tuple(lab.reached), merged=True))
+        self._worlds.append(world)
 
     def _struck(self, call: Call, faults: int) -> dict[Fault, Numbered]:
         """Runs by their next fault, if the fault strikes this call; `faults` have struck already."""
@@ -82,7 +113,7 @@ class _Branch:
             answer = answers.read()
         _, status = os.waitpid(child, 0)
         if status == 0:
-            self.outcomes |= {number: _outcome(outcome) for number, outcome in json.loads(answer)}
+            self.outcomes |= {number: worlds.outcome(outcome) for number, outcome in json.loads(answer)}
         else:
             code = os.waitstatus_to_exitcode(status)
             self.outcomes |= dict.fromkeys(runs, Outcome((f"the process of the run ended with exit code {code}",)))
@@ -90,6 +121,8 @@ class _Branch:
 
     def end(self, outcome: Outcome) -> NoReturn:
         """The runs that are left had no further fault, or none that struck: this outcome is theirs."""
+        of_scenario = [_without_faults(run.scenario) for run in self._runs.values() if not run.faults]
+        self._known.add([*self._worlds, *of_scenario], outcome)
         self.outcomes |= dict.fromkeys(self._runs, outcome)
         self._report()
 
@@ -97,8 +130,3 @@ class _Branch:
         with open(self._parent, "w") as parent:  # noqa: PTH123
             json.dump([(number, asdict(outcome)) for number, outcome in self.outcomes.items()], parent)
         os._exit(0)  # the child must not go on with the work of the process that it was forked from
-
-
-def _outcome(written: dict[str, Any]) -> Outcome:
-    reached = [Fault(fault["call"], Kind(fault["kind"]), fault["lasting"]) for fault in written["reached"]]
-    return Outcome(tuple(written["violations"]), written["second_runs"], tuple(reached))

@@ -22,15 +22,17 @@ from moto.s3.models import s3_backends
 
 import start_workflow
 from dev.engines.lambda_endpoint import Invocation
-from dev.faults.calls import PREEMPTIONS, ZOMBIES, Call, Fault, Killed, Kind, Source, TimedOut
+from dev.faults.calls import PREEMPTIONS, READS, ZOMBIES, Call, Fault, Killed, Kind, Source, TimedOut
 from dev.faults.queue import Queue
 from dev.simulator import wire
 from dev.simulator.world import (
     ACCOUNT,
+    BEGINNING,
     GLUE_JOB,
     INPUT_BUCKET,
     MANIFEST_BUCKET,
     REGION,
+    TICK,
     TRACKING_TABLE,
     Execution,
     World,
@@ -135,6 +137,8 @@ class Lab(World):
     rival: Callable[["Lab"], None] | None = None
     before_call: Callable[["Lab", Call], None] | None = None
     """Called before each call that is counted, before it is decided whether a fault strikes it."""
+    at_rest: Callable[["Lab"], None] | None = None
+    """Called where nothing is half done: before a function is invoked the first time, and between deliveries."""
 
     def __enter__(self) -> Self:
         self._fastest_clock = timedelta(0)
@@ -150,7 +154,14 @@ class Lab(World):
         self.reached: list[Fault] = []
         self.zombies: list[_Zombie] = []
         self._landings = 0
+        self._place = ["prepare"]
+        """What the scenario has done so far. Together with the world it says what is to come."""
+        self._story: list[tuple[str, str]] = []
+        """What the trigger or the sweep under way, and its execution, have been told so far. Of the attempts of a state
+        only the last one: with the state, the interpreter leaves the number of its attempts behind."""
         self._armed = False
+        self._suffering = 0
+        """Calls under way that a fault has struck: what it does to them may be still to come."""
         self._numbers: dict[str, int] = {}
         self._snapshot: dict[tuple[str, str], dict[str, Any]] = {}
         self._versions: dict[tuple[str, str], str] = {}
@@ -167,6 +178,11 @@ class Lab(World):
         enter(mock.patch.object(table, "time", SimpleNamespace(sleep=lambda _: None)))
         enter(mock.patch("botocore.endpoint.time", SimpleNamespace(sleep=lambda _: None)))
         return self
+
+    def time(self) -> datetime:
+        """As in World, but time passes where something changes, not where the clock is read: a call that changed
+        nothing leaves the world as it was."""
+        return BEGINNING + self._ticks * TICK + self.later
 
     def now(self) -> datetime:
         """The time that a function reads from its clock."""
@@ -216,10 +232,12 @@ class Lab(World):
 
     def trigger(self) -> bool:
         """Delivers one batch, as Lambda's event source mapping does. False if no message was visible."""
+        self._rest()
         records = self.queue.receive(self.time())
         if not records:
             return False
         with self.watch():
+            self._told("trigger", records)
             try:
                 answer = start_workflow.handler({"Records": records}, None)
             except (Exception, Killed, TimedOut):
@@ -231,10 +249,12 @@ class Lab(World):
         return True
 
     def sweep(self) -> Execution:
+        self._place.append("sweep")
         with self.watch():
             return self.execute({"sweep": True})
 
     def tell_of_run(self, job_run_id: str) -> Execution:
+        self._place.append("tell of a run")
         with self.watch():
             return super().tell_of_run(job_run_id)
 
@@ -255,6 +275,8 @@ class Lab(World):
         self.start_job_run = None
         self._landings = -1
         while self._landings:
+            # What was done before has ended: how often it was done makes no difference any more.
+            self._place = ["settle"]
             self._landings = 0
             self._go_on()
             self.land_zombies()
@@ -272,6 +294,7 @@ class Lab(World):
         self.deliver_all()
 
     def deliver_all(self) -> None:
+        self._place.append("deliver all")
         while self.trigger():
             pass
 
@@ -312,6 +335,33 @@ class Lab(World):
             yield
         finally:
             _watching.reset(outer)
+            if not _watching.get():
+                self._story.clear()
+
+    def _told(self, call: str, answer: Any, again: bool = False) -> None:
+        """`again`: a further attempt of the last call takes its place."""
+        if again and self._story and self._story[-1][0] == call:
+            self._story.pop()
+        self._story.append((call, json.dumps(answer)))
+
+    def _rest(self) -> None:
+        if self.at_rest and not self._suffering:
+            self.at_rest(self)
+
+    def state(self) -> dict[str, Any]:
+        """All that this lab knows about its world beside what its services hold: the rest of a `fingerprint`."""
+        running = _running.get()
+        return {
+            "place": self._place,
+            "told so far": self._story,
+            "under way": [running.started_at, running.aborted, running.claims, _skew.get()],
+            "time": [self._ticks, self.later, self._fastest_clock],
+            "queue": [self.queue.messages, self.queue.dead, self._copies],
+            "versions": list(self._versions.items()),
+            "seen": {
+                name: list(seen.items()) if isinstance(seen, dict) else seen for name, seen in vars(self.seen).items()
+            },
+        }
 
     # Calls of the SDK
 
@@ -339,9 +389,29 @@ class Lab(World):
         turn.get()(f"{service} {operation} by {source}")
         call, is_first = self._numbered(identity, source, service, operation)
         fault = self._fault_for(call, is_first)
+        if source != "integration":
+            return self._answer(fault, call, request, process)
+        try:
+            answer = self._answer(fault, call, request, process)
+        except Exception as error:
+            self._told(f"{operation} {wire.body_of(request)!r}", repr(error), again=True)
+            raise
+        self._told(f"{operation} {wire.body_of(request)!r}", [answer.status_code, answer.text], again=True)
+        return answer
+
+    def _answer(self, fault: Fault | None, call: Call, request: Any, process: Callable[[], AWSResponse]) -> AWSResponse:
         if fault is None:
             return self._take_effect(call, request, process)
-        return self._suffer(fault, call, request, process)
+        with self._struck():
+            return self._suffer(fault, call, request, process)
+
+    @contextmanager
+    def _struck(self) -> Iterator[None]:
+        self._suffering += 1
+        try:
+            yield
+        finally:
+            self._suffering -= 1
 
     def _source_of(self, service: str, operation: str, request: Any) -> Source:
         if service in ("sfn", "sqs"):
@@ -400,7 +470,9 @@ class Lab(World):
         self._observe_object(request, call, response.status_code)
         if call.operation == "DeleteItem" and response.status_code < 300:
             self._observe_release(wire.body_of(request).decode())
-        self._observe()
+        changed = self._observe() or (call.service != "dynamodb" and call.operation not in READS)
+        if changed and response.status_code < 300:
+            self._ticks += 1
         return response
 
     # Calls of functions by the interpreter
@@ -414,6 +486,8 @@ class Lab(World):
         payload = str(parameters["Payload"])
         last = running.last_invocation
         retried = last is not None and last[:2] == (state, payload)
+        if not retried:
+            self._rest()
         identity = f"invocation {last[2]}" if retried and last else f"invocation {len(self.calls)}"
         call, is_first = self._numbered(identity, "invocation", "lambda", state)
         running.last_invocation = (state, payload, call.number if not retried or last is None else last[2])
@@ -423,8 +497,11 @@ class Lab(World):
             answer = self._run_function(parameters)
             if "FunctionError" not in answer:
                 running.last_invocation = None
-            return answer
-        return self._suffer_invocation(fault, call, parameters)
+        else:
+            with self._struck():
+                answer = self._suffer_invocation(fault, call, parameters)
+        self._told(f"{state} {payload}", answer, again=retried)
+        return answer
 
     def _suffer_invocation(self, fault: Fault, call: Call, parameters: dict[str, Any]) -> Invocation:
         kind = fault.kind
@@ -557,8 +634,11 @@ class Lab(World):
         }
         return sum(times - 1 - failed.get(path, 0) for path, times in self.runs_by_manifest().items())
 
-    def _observe(self) -> None:
+    def _observe(self) -> bool:
+        """Whether something in the table has changed."""
         items = self.items()
+        if items == self._snapshot:
+            return False
         for key, item in items.items():
             if self._snapshot.get(key) == item:
                 continue
@@ -575,6 +655,7 @@ class Lab(World):
                 version = (item["file_path"], self._versions[key])
                 _append(self.seen.rows[version], (item["status"], item.get("manifest_path")))
         self._snapshot = items
+        return True
 
     def _observe_release(self, request_body: str) -> None:
         for (partition, _), lock in self._snapshot.items():

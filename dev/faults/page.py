@@ -22,7 +22,15 @@ are the real ones; moto plays the services. Repeat it with `make faults`, which 
 """
 KINDS = [*map(str, Kind), *PAIRS.values(), INTERLEAVED, SCHEDULE, CONTROL]
 ALL = "all"
-COLUMNS = ("What befalls the calls", "Runs", "Fault points", "Not reached", "Violations", "Second runs of a job")
+COLUMNS = (
+    "What befalls the calls",
+    "Runs",
+    "Merged",
+    "Fault points",
+    "Not reached",
+    "Violations",
+    "Second runs of a job",
+)
 
 
 @dataclass
@@ -30,6 +38,7 @@ class Figures:
     """Figures of the runs of one kind."""
 
     runs: int = 0
+    merged: int = 0
     points: set[tuple[str, int]] = field(default_factory=set)
     unreached: int = 0
     violations: int = 0
@@ -37,13 +46,14 @@ class Figures:
 
     def add(self, result: Result) -> None:
         self.runs += result.runs
+        self.merged += result.merged
         self.points.update(result.points)
         self.unreached += not result.reached
         self.violations += bool(result.violations)
         self.second_runs += result.second_runs
 
     def cells(self) -> tuple[str, ...]:
-        numbers = (self.runs, len(self.points), self.unreached, self.violations, self.second_runs)
+        numbers = (self.runs, self.merged, len(self.points), self.unreached, self.violations, self.second_runs)
         return tuple(f"{number:,}" for number in numbers)
 
 
@@ -67,8 +77,11 @@ def page(figures: dict[str, Figures], seconds: float) -> str:
         *("| " + " | ".join((kind, *of_kind.cells())) + " |" for kind, of_kind in figures.items()),
         "",
         "A fault strikes the first attempt of a call and, in another run, every attempt of the SDK or of the state's",
-        "`Retry`. Second runs of a job are counted: they occur only where Glue accepts a start more than 60 s after it",
-        "was given up, or answers `GetJobRuns` without a run that it has started ([limits](limits.md)).",
+        "`Retry`. A merged run came to a world in which another run had been: the same contents of the account, queue,",
+        "clock and answers to the execution under way. From there on the two are the same, so it was not played to its",
+        "end ([dev/faults/worlds.py](../dev/faults/worlds.py) says what is compared). Second runs of a job occur only",
+        "where Glue accepts a start more than 60 s after it was given up, or answers `GetJobRuns` without a run that it",
+        "has started ([limits](limits.md)).",
         "",
         "## Scenarios",
         "",

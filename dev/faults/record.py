@@ -6,6 +6,7 @@ import time
 from dataclasses import asdict
 from typing import Self
 
+from dev.faults import worlds
 from dev.faults.campaign import Result
 from dev.paths import BUILD, ROOT
 from toolkit.errors import UsageError
@@ -26,6 +27,7 @@ class Record:
     @classmethod
     def begin(cls) -> Self:
         FILE.parent.mkdir(exist_ok=True)
+        worlds.FILE.unlink(missing_ok=True)
         FILE.write_text(json.dumps({"code": code()}) + "\n")
         return cls([], 0)
 
@@ -55,6 +57,7 @@ class Record:
 
     def finish(self) -> None:
         FILE.unlink(missing_ok=True)
+        worlds.FILE.unlink(missing_ok=True)
 
 
 def code() -> str:

@@ -1,7 +1,7 @@
 """The sweep: for every scenario, every call of it and every kind of fault, one run each."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import combinations
 
 from dev.faults.calls import ZOMBIES, Call, Fault, Kind
@@ -43,6 +43,8 @@ class Outcome:
     violations: tuple[str, ...]
     second_runs: int = 0
     reached: tuple[Fault, ...] = ()
+    merged: bool = False
+    """Whether the end is that of another run, whose world this one had come to."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,7 @@ class Result:
     reached: bool
     violations: tuple[str, ...]
     second_runs: int
+    merged: bool = field(default=False, compare=False)
 
 
 def calls_of(scenario: Scenario) -> tuple[Call, ...]:
@@ -97,7 +100,7 @@ def result_of(run: Run, outcome: Outcome) -> Result:
     if run.may_run_twice:
         wrong = tuple(text for text in wrong if not text.startswith("no_manifest_starts_a_second_run"))
     # The second fault of a pair may hit a call that is not made any more after the first.
-    return Result(run, run.faults[0] in outcome.reached, wrong, outcome.second_runs)
+    return Result(run, run.faults[0] in outcome.reached, wrong, outcome.second_runs, outcome.merged)
 
 
 def rival(lab: Lab) -> None:

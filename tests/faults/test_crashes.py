@@ -1,25 +1,28 @@
 """A thinned sweep of crash points and preemptions; `make faults` runs all of it."""
 
+from pathlib import Path
+
 import pytest
 
 from dev.faults.forks import explore
 from dev.faults.scenarios import SCENARIOS, SMALLEST, Scenario
 from dev.faults.sweep import pairs_of_faults, single_faults
+from dev.faults.worlds import Known
 
 EVERY = 45
 EVERY_PAIR = 120
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=str)
-def test_the_promise_holds_whatever_befalls_a_call(scenario: Scenario) -> None:
+def test_the_promise_holds_whatever_befalls_a_call(scenario: Scenario, tmp_path: Path) -> None:
     runs = list(single_faults(scenario))
     assert len(runs) > EVERY
 
-    for result in explore(runs[len(scenario.name) % EVERY :: EVERY]):
+    for result in explore(runs[len(scenario.name) % EVERY :: EVERY], Known(tmp_path / "worlds")):
         assert result.reached, result.run
         assert result.violations == (), result.run
 
 
-def test_the_promise_holds_under_pairs_of_faults() -> None:
-    for result in explore(list(pairs_of_faults(SMALLEST))[7::EVERY_PAIR]):
+def test_the_promise_holds_under_pairs_of_faults(tmp_path: Path) -> None:
+    for result in explore(list(pairs_of_faults(SMALLEST))[7::EVERY_PAIR], Known(tmp_path / "worlds")):
         assert result.violations == (), result.run
