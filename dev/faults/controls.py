@@ -31,6 +31,7 @@ from dev.faults.scenarios import (
     ASKED_AT_EVERY_SWEEP,
     DAY,
     MB,
+    RELEASE,
     REMOVALS,
     SMALLEST,
     Scenario,
@@ -48,6 +49,7 @@ from dev.faults.scenarios import (
 from dev.simulator.world import Function
 from dev.template import all_states
 from manifest_builder import aws, clock, job_runs, manifests, planning, versions
+from manifest_builder.files import FileVersion
 from manifest_builder.manifests import ManifestRecord
 from manifest_builder.planning import Plan
 from manifest_builder.rows import FileRow
@@ -266,6 +268,13 @@ def removal_only_recorded(remove: Callable[..., Change]) -> Callable[..., Change
         return change
 
     return record
+
+
+def released_counts_as_new(relation_of: Callable[..., str | None]) -> Callable[..., str | None]:
+    def relation(file: FileVersion, row: FileRow, *of_version: Any) -> str | None:
+        return None if row.released else relation_of(file, row, *of_version)
+
+    return relation
 
 
 # Schedules
@@ -674,6 +683,12 @@ CONTROLS = [
         REMOVALS,
         invariants.every_input_is_accounted_for,
         double=replaced(versions, "is_worth_a_row", lambda removal: False),
+    ),
+    Control(
+        "a released file is tracked only if it is still there",
+        RELEASE,
+        invariants.what_was_removed_before_the_cut_is_in_no_manifest,
+        double=replaced(versions, "relation_of", released_counts_as_new(versions.relation_of)),
     ),
     Control(
         "a file is tracked only if it is new",

@@ -134,11 +134,12 @@ def a_file_is_named_once_for_each_of_its_versions_at_most(lab: Lab) -> Iterator[
 
 def each_marked_version_was_there_when_its_job_started(lab: Lab) -> Iterator[str]:
     """Else the job has read an older version, and nothing will ever read this one."""
+    # A version that was released has no sequencer in its row, and was there before.
     uploaded = {(version.file_path, version.sequencer): at for at, version in enumerate(lab.seen.versions)}
     for (path, sequencer), states in lab.seen.rows.items():
         for status, manifest in states:
             runs = lab.seen.runs.get(manifest or "", [])
-            if status == "manifested" and runs and uploaded[path, sequencer] >= max(runs):
+            if status == "manifested" and runs and uploaded.get((path, sequencer), -1) >= max(runs):
                 yield f"{path} version {sequencer} is marked by {manifest}, whose job had started before it arrived"
 
 

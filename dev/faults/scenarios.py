@@ -1,5 +1,6 @@
 """Scenarios of the fault sweep: a preparation without faults, and an act in which every call suffers in turn."""
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -7,7 +8,8 @@ from datetime import timedelta
 from moto.glue.exceptions import ConcurrentRunsExceededException, GlueClientError
 
 from dev.faults.lab import Lab
-from manifest_builder.tracking import locks
+from manifest_builder.rows import FileRow
+from manifest_builder.tracking import file_rows, locks
 
 MB = 1024**2
 DAY = "2025-12-23"
@@ -160,6 +162,34 @@ def prepare_removals(lab: Lab) -> None:
     prepare_open_manifest(lab, NEXT_DAY)
 
 
+def prepare_released_file(lab: Lab) -> None:
+    """A valid file that was refused under other settings, and released since."""
+    arrive(lab, 1)
+    lab.around["ValidateFile"] = lambda function, event: {"valid": False, "reason": "too large, by other settings"}
+    lab.deliver_all()
+    del lab.around["ValidateFile"]
+    (item,) = lab.items().values()
+    assert file_rows.release_version(FileRow.from_item(item))
+
+
+def delete_released(lab: Lab) -> None:
+    """The released file is deleted before its event is processed; then two files fill a batch of its date."""
+    (event,) = lab.seen.messages
+    lab.remove(f"a/{DAY}-0.ndjson", "02")
+    lab.deliver_all()
+    lab.queue.send(without_sequencer(event), lab.time())
+    arrive(lab, 2, folder="b")
+    lab.deliver_all()
+
+
+def without_sequencer(event: dict[str, str]) -> dict[str, str]:
+    """The event as `ops release` sends it."""
+    document = json.loads(event["body"])
+    for record in document["Records"]:
+        del record["s3"]["object"]["sequencer"]
+    return {"messageId": f"release of {event['messageId']}", "body": json.dumps(document)}
+
+
 def deliver(lab: Lab) -> None:
     lab.deliver_all()
 
@@ -197,5 +227,6 @@ SCENARIOS = [
     Scenario("a run of the job fails", tell_of_the_run, prepare_failed_run, ASKED_AT_EVERY_SWEEP),
     Scenario("the ends of two runs were never told", sweep, prepare_untold_runs, ASKED_AT_EVERY_SWEEP),
     Scenario("files are deleted before and after their manifest is cut", remove, prepare_removals),
+    Scenario("a released file is deleted before its event comes", delete_released, prepare_released_file),
 ]
-SMALLEST, REMOVALS = SCENARIOS[0], SCENARIOS[-1]
+SMALLEST, REMOVALS, RELEASE = SCENARIOS[0], SCENARIOS[-2], SCENARIOS[-1]

@@ -123,7 +123,10 @@ def relation_of(file: FileVersion, row: FileRow, is_current: IsCurrent) -> Uncha
     """How an arriving version stands to the row of its path; None: it is newer."""
     is_same = is_version_of(file, row)
     if is_same and row.status != "deleted":
-        return None if row.released else "duplicate"
+        if not row.released:
+            return "duplicate"
+        # It may have been deleted, or replaced, since it was refused; the event of that may still be under way.
+        return None if is_current(ObjectVersion(file.version_id, file.etag)) else "superseded"
     if file.sequencer and row.sequencer:
         # The sequencer of a deleted row is that of its removal, and this very version may have come after it.
         if files.is_newer(file.sequencer, than=row.sequencer):

@@ -61,9 +61,7 @@ def a_removal(version_id: str | None = None, sequencer: str | None = NEW, key: s
         ({"version_id": "v2", "sequencer": NEW}, {"version_id": "v1", "sequencer": OLD}, None),
         # Without versions and sequencers, equal etag and size mean the same version.
         ({"sequencer": None, "etag": "e", "size_bytes": 1}, {"etag": "e", "file_size_bytes": 1}, "duplicate"),
-        # A quarantined version that an operator has released counts as new, once.
         ({"sequencer": OLD}, {"sequencer": OLD, "status": "quarantined"}, "duplicate"),
-        ({"sequencer": OLD}, {"sequencer": OLD, "status": "quarantined", "released": True}, None),
         # A deleted row has the sequencer of its removal.
         ({"sequencer": OLD}, {"sequencer": MIDDLE, "status": "deleted"}, "superseded"),
         ({"sequencer": NEW}, {"sequencer": MIDDLE, "status": "deleted"}, None),
@@ -81,6 +79,8 @@ def test_relation_of_a_version_if_the_events_decide(
         ({"sequencer": None, "etag": "new"}, {"sequencer": OLD, "etag": "old"}, None, "superseded"),
         ({"sequencer": NEW, "etag": "new"}, {"etag": "old"}, None, "superseded"),
         ({"version_id": "v2", "sequencer": None}, {"version_id": "v1"}, None, "superseded"),
+        # A quarantined version that an operator has released counts as new, once, if it is still there.
+        ({"sequencer": OLD}, {"sequencer": OLD, "status": "quarantined", "released": True}, None, "superseded"),
         # The row of a deleted version without a sequencer: the version may have been restored.
         ({"version_id": "v1", "sequencer": None}, {"version_id": "v1", "status": "deleted"}, None, "duplicate"),
     ],
