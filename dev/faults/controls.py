@@ -687,7 +687,7 @@ CONTROLS = [
     Control(
         "a released file is tracked only if it is still there",
         RELEASE,
-        invariants.what_was_removed_before_the_cut_is_in_no_manifest,
+        invariants.every_input_is_accounted_for,
         double=replaced(versions, "relation_of", released_counts_as_new(versions.relation_of)),
     ),
     Control(
