@@ -21,6 +21,8 @@ ASKING_TIME = timedelta(seconds=8)
 ENDED_BADLY = {"FAILED", "TIMEOUT", "ERROR", "EXPIRED", "STOPPED", UNKNOWN}
 # Somebody has stopped the run and does not want it back at once; a run that Glue has forgotten may have succeeded.
 NEVER_RETRIED = {"STOPPED", UNKNOWN}
+ASKED_AGAIN_FOR = timedelta(hours=24)
+"""A run that Glue does not know is asked about for so long: GetJobRun is not consistent, and a service may be out."""
 MESSAGE_CHARACTERS = 1000
 
 
@@ -66,22 +68,39 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
 def record(
     job_run_id: str, date_prefix: str | None = None, manifest_path: str | None = None
 ) -> tuple[str, ManifestRecord | None]:
-    """The result for the run's manifest: `succeeded`, `reopened`, `failed`, or why nothing was recorded."""
-    run = job_runs.read_run(job_run_id)
-    arguments = run.get("Arguments", {})
-    date_prefix = date_prefix or arguments.get("--DATE_PREFIX")
-    manifest_path = manifest_path or arguments.get("--MANIFEST_PATH")
-    if not date_prefix or not manifest_path:
-        return "no_manifest", None
-    manifest = manifest_records.find_started(date_prefix, manifest_path)
+    """The result for the run's manifest: `succeeded`, `reopened`, `failed`, or why nothing was recorded.
+
+    A run that was given up because Glue did not know it is corrected when Glue tells how it ended.
+    """
+    if date_prefix and manifest_path:
+        manifest = manifest_records.find_started(date_prefix, manifest_path)
+        run = job_runs.read_run(job_run_id, manifest.job_name if manifest else None)
+    else:
+        run = job_runs.read_run(job_run_id)
+        arguments = run.get("Arguments", {})
+        date_prefix, manifest_path = arguments.get("--DATE_PREFIX"), arguments.get("--MANIFEST_PATH")
+        if not date_prefix or not manifest_path:
+            return "no_manifest", None
+        manifest = manifest_records.find_started(date_prefix, manifest_path)
+    if manifest is None:
+        manifest = manifest_records.find_given_up(date_prefix, manifest_path, job_run_id, UNKNOWN)
     if manifest is None or manifest.job_run_id != job_run_id:
         # The outcome is recorded already, or the start is not recorded yet: then a later sweep asks again.
         return "not_waited_for", None
+    if run["JobRunState"] == UNKNOWN and is_asked_again(manifest):
+        logger.warning("Glue does not know the run: the next sweep asks again", extra=_subject(manifest))
+        return "unknown", None
     if run["JobRunState"] == "SUCCEEDED":
         return end_well(manifest, run)
     if run["JobRunState"] in ENDED_BADLY:
         return end_badly(manifest, run)
     return "running", None
+
+
+def is_asked_again(manifest: ManifestRecord) -> bool:
+    """Whether the start is so recent that Glue may still come to know the run."""
+    attempted_at = manifest.start_attempted_at
+    return attempted_at is not None and clock.age_seconds(attempted_at, clock.now()) < ASKED_AGAIN_FOR.total_seconds()
 
 
 def end_well(manifest: ManifestRecord, run: "JobRunTypeDef") -> tuple[str, ManifestRecord | None]:
@@ -96,7 +115,7 @@ def end_badly(manifest: ManifestRecord, run: "JobRunTypeDef") -> tuple[str, Mani
     """Reports first: if this function is killed in between, the run is reported twice rather than never."""
     state = run["JobRunState"]
     error = f"{state}: {run.get('ErrorMessage') or 'Glue gives no reason'}"[:MESSAGE_CHARACTERS]
-    is_retried = state not in NEVER_RETRIED and manifest.attempt <= settings().job_retries
+    is_retried = state not in NEVER_RETRIED and manifest.retries < settings().job_retries
     logger.error("job run failed", extra={**_subject(manifest), "error": error, "retried": is_retried})
     report(manifest, error, is_retried=is_retried)
     if is_retried:

@@ -1,11 +1,12 @@
 """Starts the job again for a manifest, as a new attempt: for a failed run, after its cause is fixed.
 
-The command reopens the record and starts an execution for its date, which starts the job. If it is interrupted, repeat
-it, or wait for the next sweep.
+The command reopens the record and starts an execution for its date, which starts the job with all of its retries. If it
+is interrupted, repeat it, or wait for the next sweep.
 """
 
 import argparse
 
+from manifest_builder import job_runs
 from manifest_builder.manifests import ManifestRecord
 from manifest_builder.settings import settings
 from manifest_builder.tracking import manifest_records
@@ -20,15 +21,14 @@ EXAMPLES = (
     "replay manifests/2025-12-23/batch-0001-20251223T100000000000Z.json --force --yes",
 )
 REFUSED = 1
-WHY_NOT = {
-    "started": "its run may be under way, and the files would be read twice",
-    "succeeded": "its files were read, and would be read a second time",
-}
+READ_TWICE = "its files were read, and would be read a second time"
+UNDER_WAY = "the files would be read twice"
+ENDED_WITHOUT_SUCCESS = {"FAILED", "TIMEOUT", "ERROR", "EXPIRED", "STOPPED"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("manifest", metavar="MANIFEST", help="its S3 URI, or its key in the manifest bucket")
-    parser.add_argument("--force", action="store_true", help="also if its run is under way or has succeeded")
+    parser.add_argument("--force", action="store_true", help="also if its run is under way, or has succeeded")
     parser.add_argument("--yes", action="store_true", help="do not ask")
 
 
@@ -38,8 +38,9 @@ def run(stack: Stack, options: argparse.Namespace, screen: Screen) -> int:
     if record is None:
         return _refuse(stack, screen, uri, "there is no record of this manifest")
     status, attempt = record.status, record.attempt
-    if status in WHY_NOT and not options.force:
-        return _refuse(stack, screen, uri, f"it is {status}: {WHY_NOT[status]}; --force does it all the same")
+    why_not = None if options.force else _why_not(record)
+    if why_not:
+        return _refuse(stack, screen, uri, f"{why_not}; --force does it all the same")
     # An open manifest was reopened by an interrupted replay, or was never started.
     next_attempt = attempt if status == "open" else attempt + 1
     if not screen.confirm(f"Starts the job for {uri} ({status}) as attempt {next_attempt}"):
@@ -53,8 +54,25 @@ def run(stack: Stack, options: argparse.Namespace, screen: Screen) -> int:
     return 0
 
 
+def _why_not(record: ManifestRecord) -> str | None:
+    """Why another run might read the files twice. Glue is asked: the record may not have heard of the run's end yet."""
+    if record.status == "succeeded":
+        return f"it is succeeded: {READ_TWICE}"
+    if record.status == "open" or not record.job_run_id:
+        return None
+    state = job_runs.read_run(record.job_run_id, record.job_name)["JobRunState"]
+    if state == "SUCCEEDED":
+        return f"it is {record.status}, and Glue says that its run has succeeded: {READ_TWICE}"
+    if state == job_runs.UNKNOWN:
+        return f"it is started, and Glue does not know its run: {UNDER_WAY}" if record.status == "started" else None
+    if state not in ENDED_WITHOUT_SUCCESS:
+        return f"it is {record.status}, and Glue says that its run is {state}: {UNDER_WAY}"
+    return None
+
+
 def _reopen(record: ManifestRecord) -> bool:
-    return manifest_records.reopen(record.date_prefix, record.record_name, run_id=str(record.job_run_id))
+    run_id = str(record.job_run_id)
+    return manifest_records.reopen(record.date_prefix, record.record_name, run_id=run_id, is_replay=True)
 
 
 def _refuse(stack: Stack, screen: Screen, uri: str, why: str) -> int:

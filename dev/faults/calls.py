@@ -22,7 +22,7 @@ class Kind(StrEnum):
     ZOMBIE_AFTER_RELEASE = "given up, lands after the release"
     ZOMBIE_AFTER_NEXT_HOLDER = "given up, lands after the next holder's step"
     ZOMBIE_AT_THE_END = "given up, lands when all is settled"
-    LATE_RUNS = "GetJobRuns does not know the run yet"
+    LATE_RUNS = "Glue does not know the run yet"
     PREEMPTED = "stopped while a rival runs to its end"
     PREEMPTED_PAST_LEASE = "stopped past its lease while a rival runs"
 
@@ -59,7 +59,7 @@ class Call:
             Kind.TIMES_OUT: inside,
             Kind.ABORTED: inside,
             Kind.CONFLICT: self.service == "dynamodb" and self.operation in CONFLICTING,
-            Kind.LATE_RUNS: self.operation == "GetJobRuns",
+            Kind.LATE_RUNS: self.operation in ("GetJobRuns", "GetJobRun"),
         }
         meaning |= dict.fromkeys(PREEMPTIONS, inside)
         meaning |= dict.fromkeys(ZOMBIES, inside and self.operation not in READS)

@@ -21,6 +21,7 @@ import acquire_lock
 import check_threshold
 import create_manifest
 import find_stalled_dates
+import record_outcome
 import start_workflow
 import track_file
 from dev.faults import invariants, sweep
@@ -671,6 +672,13 @@ CONTROLS = [
         Scenario("the ends of two runs were never told", sweep_once, prepare_untold_runs, ASKED_AT_EVERY_SWEEP),
         invariants.the_end_of_every_run_is_recorded,
         double=replaced(find_stalled_dates, "overdue_runs", lambda backlogs, now: []),
+    ),
+    Control(
+        "a run that Glue does not know is asked about again",
+        Scenario("the ends of two runs were never told", sweep_once, prepare_untold_runs, ASKED_AT_EVERY_SWEEP),
+        invariants.the_end_of_every_run_is_recorded,
+        double=replaced(record_outcome, "is_asked_again", lambda manifest: False),
+        hits=(Hit("GetJobRun", Kind.LATE_RUNS, lasting=True),),
     ),
     Control(
         "a pending file that is deleted is pending no more",

@@ -433,6 +433,8 @@ class Lab(World):
             case Kind.THROTTLED:
                 return wire.answer(request, 400, {"__type": "ThrottlingException", "message": "Rate exceeded"})
             case Kind.LATE_RUNS:
+                if call.operation == "GetJobRun":
+                    return wire.answer(request, 400, {"__type": "EntityNotFoundException", "Message": "no such run"})
                 self._excuse_starts_of_unknown_runs()
                 return wire.answer(request, 200, {"JobRuns": []})
             case Kind.CONFLICT:

@@ -31,7 +31,7 @@ class Run:
         late_start = ZOMBIES | {Kind.PREEMPTED_PAST_LEASE}
         return any(
             (fault.kind in late_start and self.calls[fault.call].operation == "StartJobRun")
-            or fault.kind is Kind.LATE_RUNS
+            or (fault.kind is Kind.LATE_RUNS and self.calls[fault.call].operation == "GetJobRuns")
             for fault in self.faults
         )
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from mypy_boto3_glue.type_defs import JobRunTypeDef
 
 UNKNOWN = "UNKNOWN"
-"""The state, in this application, of a run that Glue does not know (any more)."""
+"""The state, in this application, of a run that Glue does not know: not yet, or not any more."""
 CLOCK_SKEW = timedelta(minutes=5)
 """The record's times come from a function's clock, the run's from Glue's."""
 
@@ -34,9 +34,10 @@ def find_job_run(manifest: ManifestRecord) -> str | None:
         return None
 
 
-def read_run(job_run_id: str) -> "JobRunTypeDef":
-    """The run as Glue describes it. UNKNOWN if Glue has no such run: it was too long ago, or its job was deleted."""
-    job_name = settings().glue_job_name
+def read_run(job_run_id: str, job_name: str | None = None) -> "JobRunTypeDef":
+    """The run of a job (None: of the present one) as Glue describes it. UNKNOWN if Glue has no such run: not yet, or it
+    was too long ago, or its job was deleted."""
+    job_name = job_name or settings().glue_job_name
     try:
         return aws.glue().get_job_run(JobName=job_name, RunId=job_run_id)["JobRun"]
     except ClientError as error:

@@ -39,10 +39,19 @@ class ManifestRecord:
     """Counts the starts of the job. An entry of the index does not tell it."""
     error: str | None = None
     """Why the last run failed."""
+    job_name: str | None = None
+    """The job of `job_run_id`, whatever the present setting says; None in a record of an earlier release."""
+    replayed_after: int = 0
+    """The attempts before the last replay: retries are counted from there."""
 
     @property
     def was_attempted(self) -> bool:
         return self.start_attempted_at is not None
+
+    @property
+    def retries(self) -> int:
+        """Attempts beyond the first one, of all or since the last replay."""
+        return self.attempt - self.replayed_after - 1
 
     @classmethod
     def from_item(cls, item: Mapping[str, Any]) -> Self:
@@ -62,6 +71,8 @@ class ManifestRecord:
             job_run_id=job_run_id,
             attempt=int(item.get("attempt", 1)),
             error=item.get("error"),
+            job_name=item.get("job_name"),
+            replayed_after=int(item.get("replayed_after", 0)),
         )
 
     def to_item(self) -> dict[str, Any]:

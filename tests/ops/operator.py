@@ -130,6 +130,8 @@ class Operator(World):
         self.wait(days=2)
         self.sweep()
         (record,) = [record for record in self.manifest_records() if record["status"] == "started"]
+        if changes.get("status") in ("failed", "succeeded"):
+            self.end_run(record["job_run_id"], changes["status"].upper())
         if changes:
             self.change(record, **changes)
         return {**record, **changes}

@@ -75,6 +75,24 @@ def test_a_manifest_that_was_not_seen_to_fail_is_replayed_by_force_alone(operato
     assert operator.job_runs() == [record["file_path"]] * 2
 
 
+@pytest.mark.parametrize("state", ["RUNNING", "STARTING", "WAITING", "STOPPING", "SUCCEEDED"])
+def test_a_manifest_whose_run_lives_or_has_succeeded_is_replayed_by_force_alone_whatever_its_record_says(
+    operator: Operator, state: str
+) -> None:
+    record = operator.a_manifest(FLUSHED, status="failed", error="UNKNOWN: glue-job has no such run")
+    operator.end_run(record["job_run_id"], state)
+    said = operator.ops("replay", record["file_path"], "--yes", "--json")
+    assert (said.code, said.writes) == (1, [])
+    assert "Glue says that its run" in said.document["reason"]
+    assert operator.ops("replay", record["file_path"], "--yes", "--force").code == 0
+
+
+def test_a_manifest_whose_run_has_failed_unheard_is_replayed(operator: Operator) -> None:
+    record = operator.a_manifest(FLUSHED)
+    operator.end_run(record["job_run_id"], "FAILED")
+    assert operator.ops("replay", record["file_path"], "--yes").code == 0
+
+
 def test_a_replay_that_ended_before_its_sweep_is_finished_by_saying_it_again(operator: Operator) -> None:
     record = operator.a_manifest(FLUSHED, status="failed", pending_since=None)
     manifest_records.reopen(DATE, record["file_name"], run_id=record["job_run_id"])

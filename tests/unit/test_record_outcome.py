@@ -20,15 +20,20 @@ PARTITION = f"MANIFEST#{DATE}"
 
 
 def start(account: Account, manifest: ManifestRecord) -> str:
-    """Start a run for the manifest and name it in the record, as RecordJobRun does. Returns the run's id."""
+    """Start a run for the manifest and name it in the record, as UpdateStatus and RecordJobRun do. Returns its id."""
     arguments = {"--MANIFEST_PATH": manifest.file_path, "--DATE_PREFIX": manifest.date_prefix}
     run_id: str = account.glue.start_job_run(JobName=GLUE_JOB, Arguments=arguments)["JobRunId"]
     account.dynamodb.update_item(
         TableName="tracking-table",
         Key={"date_prefix": {"S": f"MANIFEST#{manifest.date_prefix}"}, "file_name": {"S": manifest.record_name}},
-        UpdateExpression="SET #status = :started, job_run_id = :run",
+        UpdateExpression="SET #status = :started, job_run_id = :run, job_name = :job, start_attempted_at = :now",
         ExpressionAttributeNames={"#status": "status"},
-        ExpressionAttributeValues={":started": {"S": "started"}, ":run": {"S": run_id}},
+        ExpressionAttributeValues={
+            ":started": {"S": "started"},
+            ":run": {"S": run_id},
+            ":job": {"S": GLUE_JOB},
+            ":now": {"S": account.moment()},
+        },
     )
     return run_id
 
@@ -182,23 +187,89 @@ def test_a_run_that_somebody_started_by_hand_changes_nothing(account: Account, r
     assert account.record() == before
 
 
-def test_a_manifest_whose_run_glue_has_deleted_waits_for_an_operator(account: Account, run: str) -> None:
-    asked = {"job_run_id": run, "date_prefix": DATE, "manifest_path": a_manifest().file_path}
+def ask(run: str) -> dict[str, str]:
+    """As a sweep asks about a run."""
+    return {"job_run_id": run, "date_prefix": DATE, "manifest_path": a_manifest().file_path}
+
+
+def tell_of_an_unknown_run(run: str) -> None:
     with mock.patch.object(aws.glue(), "get_job_run", side_effect=aws_error("EntityNotFoundException")):
-        tell(asked)
+        tell(ask(run))
+
+
+def test_a_run_that_glue_does_not_know_yet_is_asked_about_again(account: Account, run: str) -> None:
+    before = account.record()
+    account.wait(hours=23)
+    tell_of_an_unknown_run(run)
+    assert account.record() == before
+
+    account.end_run(run)
+    tell(ask(run))
+    assert account.record()["status"] == "succeeded"
+
+
+def test_a_manifest_whose_run_glue_has_deleted_waits_for_an_operator(account: Account, run: str) -> None:
+    account.wait(hours=25)
+    tell_of_an_unknown_run(run)
     record = account.record()
     assert record["status"] == "failed"
     assert record["error"] == f"UNKNOWN: {GLUE_JOB} has no run {run}"
 
 
+@pytest.mark.parametrize(("state", "status"), [("SUCCEEDED", "succeeded"), ("FAILED", "open"), ("RUNNING", "failed")])
+def test_a_run_that_was_given_up_as_unknown_is_corrected_when_its_end_is_told(
+    account: Account, run: str, state: str, status: str
+) -> None:
+    account.wait(hours=25)
+    tell_of_an_unknown_run(run)
+    account.end_run(run, state)
+    tell(run)
+    assert account.record()["status"] == status
+
+
+def test_a_failure_that_glue_told_of_is_not_corrected(account: Account, run: str) -> None:
+    account.end_run(run, "STOPPED")
+    tell(run)
+    account.end_run(run, "SUCCEEDED")
+    tell(run)
+    assert account.record()["status"] == "failed"
+
+
+def test_a_run_is_looked_for_under_the_job_that_it_is_of(
+    environment: Callable[..., None], account: Account, run: str
+) -> None:
+    environment(GLUE_JOB_NAME="another-job")
+    account.end_run(run)
+    tell(ask(run))
+    assert account.record()["status"] == "succeeded"
+
+
+def test_a_replayed_manifest_has_all_its_retries_again(
+    environment: Callable[..., None], account: Account, run: str
+) -> None:
+    environment(JOB_RETRIES="2")
+    statuses = []
+    for attempt in range(1, 7):
+        account.end_run(run, "FAILED")
+        tell(run)
+        record = account.record()
+        statuses.append(record["status"])
+        if record["status"] == "failed":
+            assert manifest_records.reopen(DATE, record["file_name"], run_id=run, is_replay=True)
+        run = start(account, a_manifest())
+        assert account.record()["attempt"] == attempt + 1
+
+    assert statuses == ["open", "open", "failed"] * 2
+
+
 def test_an_error_for_one_run_does_not_stop_the_others(account: Account, run: str, log: Telemetry) -> None:
     account.end_run(run)
-    ask = aws.glue().get_job_run
+    get_job_run = aws.glue().get_job_run
 
     def answer(JobName: str, RunId: str) -> Any:
         if RunId == "broken":
             raise aws_error("InternalServiceException")
-        return ask(JobName=JobName, RunId=RunId)
+        return get_job_run(JobName=JobName, RunId=RunId)
 
     with mock.patch.object(aws.glue(), "get_job_run", answer):
         answered = tell("broken", run, dates=[the_date()])

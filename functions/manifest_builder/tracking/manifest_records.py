@@ -42,6 +42,16 @@ def find_started(date_prefix: str, manifest_path: str) -> ManifestRecord | None:
     return None
 
 
+def find_given_up(date_prefix: str, manifest_path: str, job_run_id: str, error: str) -> ManifestRecord | None:
+    """The record of a manifest whose run was recorded as failed with an error that begins so. Reads the records of the
+    date: they are not in the index any more."""
+    for record in of_date(date_prefix):
+        if record.file_path == manifest_path:
+            is_given_up = record.status == "failed" and (record.error or "").startswith(error)
+            return record if is_given_up and record.job_run_id == job_run_id else None
+    return None
+
+
 def failed_runs(date_prefix: str, record_name: str) -> list[str]:
     """The job runs of the manifest's earlier attempts."""
     record = table.get(manifests.partition_of(date_prefix), record_name) or {}
@@ -105,17 +115,17 @@ def claim_start(partition: str, record_name: str, run_id: str, stale_attempt: tu
 def record_outcome(
     manifest: ManifestRecord, status: Literal["succeeded", "failed"], details: dict[str, str | None]
 ) -> bool:
-    """Records the end of the manifest's run; False if it is recorded already. `details`: attributes of the record."""
+    """Records the end of the manifest's run; False if the record has changed. `details`: attributes of the record."""
     given = {name: text for name, text in details.items() if text is not None}
     return table.update_if(
         manifests.partition_of(manifest.date_prefix),
         manifest.record_name,
         f"SET #status = :status, updated_at = :now{''.join(f', #{name} = :{name}' for name in given)} "
         "REMOVE pending_since",
-        "job_run_id = :run AND #status = :started",
+        "job_run_id = :run AND #status = :known",
         {
             ":status": status,
-            ":started": "started",
+            ":known": manifest.status,
             ":run": manifest.job_run_id,
             ":now": clock.to_text(clock.now()),
             **{f":{name}": text for name, text in given.items()},
@@ -124,8 +134,11 @@ def record_outcome(
     )
 
 
-def reopen(date_prefix: str, record_name: str, *, run_id: str, error: str | None = None) -> bool:
-    """Opens a manifest whose run has ended for another attempt; False if `run_id` is not its run any more.
+def reopen(
+    date_prefix: str, record_name: str, *, run_id: str, error: str | None = None, is_replay: bool = False
+) -> bool:
+    """Opens a manifest whose run has ended for another attempt; False if `run_id` is not its run any more. After a
+    replay it has all its retries again.
 
     `failed_runs` keeps the run, so that nobody takes it for the run of the new attempt. `starter` stays: it says that
     the rows are marked.
@@ -141,14 +154,16 @@ def reopen(date_prefix: str, record_name: str, *, run_id: str, error: str | None
     remember = ""
     if error is not None:
         remember, values[":error"] = ", #error = :error", error
+    if is_replay:
+        remember += ", replayed_after = if_not_exists(attempt, :one)"
     return table.update_if(
         manifests.partition_of(date_prefix),
         record_name,
         "SET #status = :open, pending_since = :now, updated_at = :now, "
         "attempt = if_not_exists(attempt, :one) + :one, "
         f"failed_runs = list_append(if_not_exists(failed_runs, :none), :runs){remember} "
-        "REMOVE job_run_id, start_attempted_at, run_started_at, finished_at",
+        "REMOVE job_run_id, job_name, start_attempted_at, run_started_at, finished_at",
         "job_run_id = :run",
         values,
-        names={"#status": "status"} | ({"#error": "error"} if remember else {}),
+        names={"#status": "status"} | ({"#error": "error"} if error is not None else {}),
     )
