@@ -433,10 +433,7 @@ class Lab(World):
             case Kind.THROTTLED:
                 return wire.answer(request, 400, {"__type": "ThrottlingException", "message": "Rate exceeded"})
             case Kind.LATE_RUNS:
-                if call.operation == "GetJobRun":
-                    return wire.answer(request, 400, {"__type": "EntityNotFoundException", "Message": "no such run"})
-                self._excuse_starts_of_unknown_runs()
-                return wire.answer(request, 200, {"JobRuns": []})
+                return self._hide_runs(request, call.operation)
             case Kind.CONFLICT:
                 return _conflict(request, call.operation)
             case Kind.KILLED_BEFORE:
@@ -588,6 +585,12 @@ class Lab(World):
         for zombie in due:
             self._landings += 1
             zombie.land()
+
+    def _hide_runs(self, request: Any, operation: str) -> AWSResponse:
+        if operation == "GetJobRun":
+            return wire.answer(request, 400, {"__type": "EntityNotFoundException", "Message": "no such run"})
+        self._excuse_starts_of_unknown_runs()
+        return wire.answer(request, 200, {"JobRuns": []})
 
     def _excuse_late_start(self, manifest_path: str) -> None:
         claimed = _running.get().claims.get(manifest_path)
