@@ -15,22 +15,23 @@ LATEST_START_SECONDS = 45
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
     """Runs for every date, even if all its files were duplicates: a redelivered file finds an abandoned build.
 
-    in:  {"run_id", "execution", "date_prefix", "flush_before", "batch_index", "started_at"}
+    in:  {"run_id", "execution", "date_prefix", "flush_before", "batch_index", "started_at", "entered_at"}
     out: {"build": bool, "reason": "resume" | "batch" | "below" | "late", "batch_index": n, "jobs_waiting": n}
     `batch_index` counts the batches that this execution has decided to cut for the date; `jobs_waiting` the manifests
-    whose start was attempted less than 60 s ago.
+    whose start was attempted a moment ago.
     """
     batch_index: int = event["batch_index"]
+    entered, began = clock.machine_time(event), clock.now()
     next_step = plan(
         event["date_prefix"],
         settings().max_batch_bytes,
         date_started=batch_index > 0,
         flush_before=event["flush_before"],
-        at=clock.now(),
+        at=entered,
     )
     reason = "resume" if next_step.manifest else "batch" if next_step.batch else "below"
-    # The clock is read last, because reading a long backlog takes time.
-    if clock.age_seconds(event["started_at"], clock.now()) > LATEST_START_SECONDS:
+    # Up to this state by the machine's clock; from there by ours, as reading a long backlog takes time.
+    if clock.age_seconds(event["started_at"], entered + (clock.now() - began)) > LATEST_START_SECONDS:
         # A new critical section would not end within the execution. The next execution continues.
         reason = "late"
     outcome(reason, jobs_waiting=next_step.waiting)

@@ -1,5 +1,6 @@
 """CreateManifest: resumes the oldest open manifest of the date, or cuts the next batch and commits its manifest."""
 
+from datetime import datetime
 from typing import Any
 
 from manifest_builder import clock, manifest_objects, manifests
@@ -33,26 +34,27 @@ NOTHING_TO_BUILD = {
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
     """The state carries a reference to the manifest, never its files.
 
-    in:  {"run_id", "execution", "date_prefix", "flush_before", "batch_index", "token"}
+    in:  {"run_id", "execution", "date_prefix", "flush_before", "batch_index", "token", "entered_at"}
     out: {"needed": bool, "record": {"date_prefix", "file_name"}, "manifest_path": s3 URI, "manifest_bucket", "cut",
           "file_count", "file_size_bytes", "created_at", "marked": are all its rows marked for certain,
           "stale_starter", "stale_attempted_at": the attempt that was given up, "run_found": bool,
           "job": {"JobRunId": the run found}}; NOTHING_TO_BUILD if no manifest is needed
     """
     batch_index = max(1, event["batch_index"])
+    at = clock.machine_time(event)
     next_step = plan(
         event["date_prefix"],
         settings().max_batch_bytes,
         date_started=batch_index > 1,
         flush_before=event["flush_before"],
-        at=clock.now(),
+        at=at,
     )
     if next_step.manifest:
         run_id = find_job_run(next_step.manifest) if next_step.manifest.was_attempted else None
         outcome("run_found" if run_id else "resumed", job_run_id=run_id, **_summary(next_step.manifest))
         return _state(next_step.manifest, run_id)
     if next_step.batch:
-        manifest = cut_manifest(event["date_prefix"], batch_index, event["token"], next_step.batch)
+        manifest = cut_manifest(event["date_prefix"], batch_index, event["token"], next_step.batch, at)
         outcome("committed", **_summary(manifest))
         return _state(manifest, None)
     # Another run has built the manifest since CheckThreshold.
@@ -60,7 +62,9 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
     return NOTHING_TO_BUILD
 
 
-def cut_manifest(date_prefix: str, batch_index: int, token: str, batch: list[PendingFile]) -> ManifestRecord:
+def cut_manifest(
+    date_prefix: str, batch_index: int, token: str, batch: list[PendingFile], at: datetime
+) -> ManifestRecord:
     """Writes the manifest object, then commits its record under the lease. Raises LockLost."""
     manifest_path, created_at = manifest_objects.write(date_prefix, batch_index, [file.file_path for file in batch])
     manifest = ManifestRecord(
@@ -73,7 +77,7 @@ def cut_manifest(date_prefix: str, batch_index: int, token: str, batch: list[Pen
         created_at=created_at,
     )
     try:
-        committed = manifest_records.commit(manifest, token)
+        committed = manifest_records.commit(manifest, token, at)
     except LockLost:
         manifest_objects.discard(manifest_path)
         raise

@@ -15,7 +15,7 @@ MARKING_TIME = timedelta(seconds=5)
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
     """No lock is needed: any run may finish a committed manifest, and running this again changes nothing.
 
-    in:  {"run_id", "execution", "date_prefix", "manifest": CreateManifest's output}
+    in:  {"run_id", "execution", "date_prefix", "manifest": CreateManifest's output, "entered_at"}
     out: {"claimed": bool, "files_marked": n, "files_left": n}
     While files are left, the start is not claimed: the next round of the date marks them.
     """
@@ -25,8 +25,9 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
         outcome("files_left", manifest_path=manifest["manifest_path"], files_marked=files_marked, files_left=files_left)
         return {"claimed": False, "files_marked": files_marked, "files_left": files_left}
     stale = (manifest["stale_starter"], manifest["stale_attempted_at"]) if manifest["stale_attempted_at"] else None
+    at = clock.machine_time(event)
     claimed = manifest_records.claim_start(
-        manifest["record"]["date_prefix"], manifest["record"]["file_name"], event["run_id"], stale
+        manifest["record"]["date_prefix"], manifest["record"]["file_name"], event["run_id"], stale, at
     )
     said = "claimed" if claimed else "started_elsewhere"
     outcome(said, manifest_path=manifest["manifest_path"], files_marked=files_marked)

@@ -22,7 +22,7 @@ from manifest_builder import clock, versions
 from manifest_builder.files import FileVersion, date_in_key
 from manifest_builder.rows import FileRow
 from manifest_builder.settings import settings
-from manifest_builder.tracking import file_rows
+from manifest_builder.tracking import file_rows, retention
 from ops import events, shell
 from ops.keys import named_key
 from ops.screen import Screen
@@ -172,10 +172,16 @@ def is_known(listed: Listed, rows: Rows) -> bool:
 
 
 def may_be_forgotten(listed: Listed) -> bool:
-    """Whether the row may have expired: a row is kept for RetentionDays after the file is finished, so at least that
-    long after the file was written."""
-    days = settings().retention_days
-    return days > 0 and listed.at < clock.now() - timedelta(days=days)
+    """Whether the row may have expired: a row is kept for a time after the file is finished, so at least that long
+    after the file was written."""
+    days = kept_days()
+    return days is not None and listed.at < clock.now() - timedelta(days=days)
+
+
+def kept_days() -> int | None:
+    """The shortest RetentionDays that any row may have been written with; None: rows are kept for ever."""
+    known = [days for days in (settings().retention_days, retention.shortest_days()) if days]
+    return min(known, default=None)
 
 
 def record(listed: Listed, region: str) -> dict[str, Any]:
@@ -243,6 +249,6 @@ def _report(
     )
     if tally.forgotten:
         screen.say(
-            f"{tally.forgotten:,} older than RetentionDays ({settings().retention_days} days) and unknown: not sent; "
-            "--forgotten sends them"
+            f"{tally.forgotten:,} older than RetentionDays ({kept_days()} days, the least so far) and unknown: "
+            "not sent; --forgotten sends them"
         )

@@ -4,7 +4,7 @@ import gc
 import hashlib
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Protocol
 
@@ -18,6 +18,7 @@ from dev.faults.schedules import Schedules
 from dev.faults.sweep import Run
 
 PAIRS = {kind: f"pairs: {kind}" for kind in sweep.PAIR_KINDS}
+SKEWED = "the clock of a function is 5 minutes off"
 INTERLEAVED = "executions interleaved by a seed"
 SCHEDULE = "schedules drawn by Hypothesis"
 CONTROL = "controls: a clause is broken on purpose"
@@ -93,16 +94,22 @@ class Suffering:
 
 def result_of(result: sweep.Result) -> Result:
     run = result.run
-    kind = run.faults[0].kind
     return Result(
         str(run),
-        str(kind) if len(run.faults) == 1 else PAIRS[kind],
+        _kind_of(run),
         result.violations,
         points=tuple((run.scenario.name, fault.call) for fault in run.faults),
         reached=result.reached,
         second_runs=result.second_runs,
         merged=result.merged,
     )
+
+
+def _kind_of(run: Run) -> str:
+    if run.skew:
+        return SKEWED
+    kind = run.faults[0].kind
+    return str(kind) if len(run.faults) == 1 else PAIRS[kind]
 
 
 @dataclass(frozen=True)
@@ -163,10 +170,12 @@ class Controlled:
 
 
 def suffering(scenarios: Sequence[Scenario]) -> Iterator[Trial]:
-    """Every call of each scenario under every kind of fault, in the order of the calls; then pairs of faults."""
+    """Every call of each scenario under every kind of fault, in the order of the calls, and every function of it with a
+    wrong clock; then pairs of faults."""
     for scenario in scenarios:
         runs = sorted(sweep.single_faults(scenario), key=lambda run: run.faults[0].call)
         yield from map(Suffering, runs)
+        yield from map(Suffering, sweep.skewed(scenario))
     if SMALLEST in scenarios:
         yield from map(Suffering, sorted(sweep.pairs_of_faults(), key=lambda run: run.faults[0].call))
 
@@ -195,4 +204,4 @@ def _go_together(task: Task, trial: Trial) -> bool:
     if not task or len(task) == FORKED_RUNS_PER_TASK or not isinstance(trial, Suffering):
         return False
     last = task[-1]
-    return isinstance(last, Suffering) and last.run.scenario is trial.run.scenario
+    return isinstance(last, Suffering) and replace(last.run, faults=()) == replace(trial.run, faults=())

@@ -9,7 +9,7 @@ import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -34,6 +34,7 @@ from dev.faults.scenarios import (
     MB,
     RELEASE,
     REMOVALS,
+    SETTLED,
     SMALLEST,
     Scenario,
     arrive,
@@ -105,6 +106,7 @@ class Control:
     double: Double = nullcontext
     edit_definition: Callable[[str], str] = str
     hits: tuple[Hit, ...] = ()
+    skews: dict[str, timedelta] = field(default_factory=dict)
 
     def __str__(self) -> str:
         return self.clause
@@ -113,7 +115,11 @@ class Control:
         """Play the scenario. Returns the names of the invariants that do not hold afterwards."""
         edit_definition, double = (self.edit_definition, self.double) if broken else (str, nullcontext)
         lab = AimedLab(
-            environment=self.scenario.environment, edit_definition=edit_definition, hits=self.hits, rival=sweep.rival
+            environment=self.scenario.environment,
+            edit_definition=edit_definition,
+            hits=self.hits,
+            skews=self.skews,
+            rival=sweep.rival,
         )
         with lab, double():
             self.scenario.play(lab)
@@ -278,7 +284,17 @@ def released_counts_as_new(relation_of: Callable[..., str | None]) -> Callable[.
     return relation
 
 
+def by_the_clocks_of_functions() -> AbstractContextManager[Any]:
+    return mock.patch.object(clock, "machine_time", side_effect=lambda event: clock.now())
+
+
 # Schedules
+
+
+def prepare_ended_lost_start(lab: Lab) -> None:
+    prepare_lost_start(lab)
+    (run,) = lab.starts
+    lab.end_run(run)
 
 
 def sweep_once(lab: Lab) -> None:
@@ -315,7 +331,7 @@ def same_end(lab: Lab) -> None:
 
 def rival_then_a_third_holder(lab: Lab) -> None:
     sweep.rival(lab)
-    assert locks.acquire(DAY, "somebody else", "its token")
+    assert locks.acquire(DAY, "somebody else", "its token", clock.now())
 
 
 def rival_whose_start_is_lost(lab: Lab) -> None:
@@ -365,7 +381,7 @@ def late_acquire_then_late_commit(lab: Lab) -> None:
     lab.around["AcquireLock"] = given_up
     lab.deliver_all()
     with lab.armed(False):
-        lab.later += timedelta(seconds=61)
+        lab.later += SETTLED
         lab.deliver_all()
         late.pop()()
         lab.land_zombies()
@@ -578,10 +594,38 @@ CONTROLS = [
         hits=(Hit("UpdateItem", Kind.LOST, nth=2),),
     ),
     Control(
-        "an attempted manifest is resumable only 60 s later",
+        "an attempted manifest is resumable only after a while",
         Scenario("a given-up start lands after ten seconds", given_up_start_lands_after_ten_seconds, prepare_one_date),
         invariants.no_manifest_starts_a_second_run,
         double=replaced(manifests, "START_SETTLE_SECONDS", 0),
+    ),
+    Control(
+        "the age of an attempt is measured by the clock of the state machine",
+        Scenario("a given-up start lands after ten seconds", given_up_start_lands_after_ten_seconds, prepare_one_date),
+        invariants.no_manifest_starts_a_second_run,
+        double=by_the_clocks_of_functions,
+        skews={"UpdateStatus": -sweep.SKEW},
+    ),
+    Control(
+        "and so is the time that is left to an execution",
+        SMALLEST,
+        invariants.the_latest_version_of_each_file_is_in_one_manifest_or_waits_for_a_reason,
+        double=by_the_clocks_of_functions,
+        skews={"CheckThreshold": sweep.SKEW},
+    ),
+    Control(
+        "and so is a lease",
+        SMALLEST,
+        invariants.the_latest_version_of_each_file_is_in_one_manifest_or_waits_for_a_reason,
+        double=by_the_clocks_of_functions,
+        skews={"CreateManifest": sweep.SKEW + timedelta(seconds=1)},
+    ),
+    Control(
+        "the search for a run allows for Glue's clock",
+        Scenario("a lost start is found after its run has ended", deliver, prepare_ended_lost_start),
+        invariants.no_manifest_starts_a_second_run,
+        double=replaced(job_runs, "CLOCK_SKEW", timedelta(0)),
+        skews={"CreateManifest": sweep.SKEW},
     ),
     Control(
         "CreateManifest looks for the run of an earlier attempt",

@@ -16,6 +16,7 @@ from dev.faults.scenarios import (
     DAY,
     LIMIT_30_MB,
     MB,
+    SETTLED,
     arrive,
     nothing,
     prepare_backlog,
@@ -202,7 +203,7 @@ STALLS_BEFORE = [
     "dynamodb DeleteItem by function",
     "lambda CheckThreshold by invocation",
 ]
-PASSING = [timedelta(0), timedelta(0), timedelta(seconds=61), LEASE, LEASE]
+PASSING = [timedelta(0), timedelta(0), SETTLED, LEASE, LEASE]
 SKEWS = [-LEASE, timedelta(seconds=20), LEASE]
 
 

@@ -134,6 +134,8 @@ class Lab(World):
     """A world whose calls can suffer. While `armed`, calls are numbered and may; looking at the world never counts."""
 
     faults: tuple[Fault, ...] = ()
+    skews: dict[str, timedelta] = field(default_factory=dict)
+    """By state name: how far the clock of its function is ahead, besides what `skewed` says of all functions."""
     rival: Callable[["Lab"], None] | None = None
     before_call: Callable[["Lab", Call], None] | None = None
     """Called before each call that is counted, before it is decided whether a fault strikes it."""
@@ -355,7 +357,7 @@ class Lab(World):
             "place": self._place,
             "told so far": self._story,
             "under way": [running.started_at, running.aborted, running.claims, _skew.get()],
-            "time": [self._ticks, self.later, self._fastest_clock],
+            "time": [self._ticks, self.later, self._fastest_clock, self.skews],
             "queue": [self.queue.messages, self.queue.dead, self._copies],
             "versions": list(self._versions.items()),
             "seen": {
@@ -517,12 +519,16 @@ class Lab(World):
         return _function_error(INVOCATION_ERRORS[kind])
 
     def _run_function(self, parameters: dict[str, Any]) -> Invocation:
+        state = parameters["FunctionName"].rpartition(":")[2]
+        skew = _skew.set(_skew.get() + self.skews.get(state, timedelta(0)))
         try:
             return super().invoke(parameters)
         except Killed:
             return _function_error("Runtime.ExitError")
         except TimedOut:
             return _function_error("Sandbox.Timedout")
+        finally:
+            _skew.reset(skew)
 
     # Faults
 

@@ -8,12 +8,16 @@ from datetime import timedelta
 from moto.glue.exceptions import ConcurrentRunsExceededException, GlueClientError
 
 from dev.faults.lab import Lab
+from manifest_builder import clock
+from manifest_builder.manifests import START_SETTLE_SECONDS
 from manifest_builder.rows import FileRow
 from manifest_builder.tracking import file_rows, locks
 
 MB = 1024**2
 DAY = "2025-12-23"
 NEXT_DAY = "2025-12-24"
+SETTLED = timedelta(seconds=START_SETTLE_SECONDS + 1)
+"""After this, a start that was given up may be made again."""
 LIMIT_30_MB = {"MAX_BATCH_SIZE_GB": "0.029296875"}
 
 
@@ -74,7 +78,7 @@ def prepare_open_manifest(lab: Lab, day: str = DAY) -> None:
     lab.around["UpdateStatus"] = dies
     lab.deliver_all()
     del lab.around["UpdateStatus"]
-    lab.later += timedelta(seconds=61)
+    lab.later += SETTLED
 
 
 def prepare_given_up_start(lab: Lab) -> None:
@@ -88,7 +92,7 @@ def prepare_given_up_start(lab: Lab) -> None:
     lab.deliver_all()
     lab.start_job_run = None
     arrive(lab, 1, folder="later")
-    lab.later += timedelta(seconds=61)
+    lab.later += SETTLED
 
 
 def prepare_lost_start(lab: Lab) -> None:
@@ -102,7 +106,7 @@ def prepare_lost_start(lab: Lab) -> None:
     lab.start_job_run = answer_lost
     lab.deliver_all()
     lab.start_job_run = None
-    lab.later += timedelta(seconds=61)
+    lab.later += SETTLED
 
 
 def prepare_busy_glue(lab: Lab) -> None:
@@ -127,7 +131,7 @@ def prepare_old_file(lab: Lab) -> None:
 def prepare_backlog(lab: Lab) -> None:
     """Files of three batches, tracked while another run held the lock."""
     arrive(lab, 5)
-    assert locks.acquire(DAY, "somebody else", "its token")
+    assert locks.acquire(DAY, "somebody else", "its token", clock.now())
     lab.deliver_all()
     lab.later += timedelta(seconds=301)
     arrive(lab, 1, folder="last")

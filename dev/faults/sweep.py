@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import timedelta
 from itertools import combinations
 
 from dev.faults.calls import ZOMBIES, Call, Fault, Kind
@@ -10,6 +11,19 @@ from dev.faults.lab import Lab
 from dev.faults.scenarios import DAY, MB, SMALLEST, Scenario
 
 PAIR_KINDS = (Kind.LOST, Kind.KILLED_AFTER)
+SKEW = timedelta(minutes=5)
+
+
+@dataclass(frozen=True)
+class Skew:
+    """A function whose clock is ahead; behind, if `ahead` is negative."""
+
+    state: str
+    ahead: timedelta
+
+    def __str__(self) -> str:
+        minutes = self.ahead / timedelta(minutes=1)
+        return f"the clock of {self.state} is {abs(minutes):.0f} minutes {'ahead' if minutes > 0 else 'behind'}"
 
 
 @dataclass(frozen=True)
@@ -19,11 +33,12 @@ class Run:
     scenario: Scenario
     faults: tuple[Fault, ...]
     calls: tuple[Call, ...] = ()
+    skew: Skew | None = None
 
     def __str__(self) -> str:
-        return f"{self.scenario}: " + ", then ".join(
-            f"{self.calls[fault.call]} {str(fault).split(' ', 2)[2]}" for fault in self.faults
-        )
+        faults = [f"{self.calls[fault.call]} {str(fault).split(' ', 2)[2]}" for fault in self.faults]
+        skew = [str(self.skew)] if self.skew else []
+        return f"{self.scenario}: " + ", then ".join([*skew, *faults])
 
     @property
     def may_run_twice(self) -> bool:
@@ -58,7 +73,7 @@ class Result:
 
 def calls_of(scenario: Scenario) -> tuple[Call, ...]:
     """The calls of the scenario when nothing goes wrong."""
-    with Lab(environment=scenario.environment, rival=rival) as lab:
+    with lab_of(Run(scenario, ())) as lab:
         scenario.play(lab)
         wrong = violations(lab)
         assert not wrong, f"{scenario} does not even hold without faults: {wrong}"
@@ -84,9 +99,29 @@ def pairs_of_faults(scenario: Scenario = SMALLEST) -> Iterator[Run]:
             yield Run(scenario, faults, calls)
 
 
+def skewed(scenario: Scenario) -> Iterator[Run]:
+    """One function of the scenario has a wrong clock: without a fault, and if the answer to a start is lost."""
+    calls = calls_of(scenario)
+    starts = [call for call in calls if call.operation == "StartJobRun"]
+    states = dict.fromkeys(call.operation for call in calls if call.source == "invocation")
+    for state in states:
+        for ahead in (SKEW, -SKEW):
+            skew = Skew(state, ahead)
+            yield Run(scenario, (), calls, skew)
+            for start in starts:
+                yield Run(scenario, (Fault(start.number, Kind.LOST, lasting=True),), calls, skew)
+
+
+def lab_of(run: Run) -> Lab:
+    """The lab of a run, before its faults."""
+    skews = {run.skew.state: run.skew.ahead} if run.skew else {}
+    return Lab(environment=run.scenario.environment, skews=skews, rival=rival)
+
+
 def execute(run: Run) -> Result:
     """Plays the scenario under the faults, lets everything settle, and checks the invariants."""
-    with Lab(environment=run.scenario.environment, faults=run.faults, rival=rival) as lab:
+    with lab_of(run) as lab:
+        lab.faults = run.faults
         run.scenario.play(lab)
         return result_of(run, outcome_of(lab))
 
@@ -100,7 +135,9 @@ def result_of(run: Run, outcome: Outcome) -> Result:
     if run.may_run_twice:
         wrong = tuple(text for text in wrong if not text.startswith("no_manifest_starts_a_second_run"))
     # The second fault of a pair may hit a call that is not made any more after the first.
-    return Result(run, run.faults[0] in outcome.reached, wrong, outcome.second_runs, outcome.merged)
+    # With a wrong clock too: the scenario may take another turn before the call.
+    reached = run.skew is not None or run.faults[0] in outcome.reached
+    return Result(run, reached, wrong, outcome.second_runs, outcome.merged)
 
 
 def rival(lab: Lab) -> None:

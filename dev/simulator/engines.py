@@ -4,7 +4,6 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from datetime import datetime, timezone
 from functools import cache, partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,7 +14,6 @@ from jsonpath_ng.ext.parser import parse as parse_json_path
 from moto.stepfunctions.parser.asl.component.common.path import result_path
 from moto.stepfunctions.parser.asl.component.common.retry import retrier_decl
 from moto.stepfunctions.parser.asl.component.program import program
-from moto.stepfunctions.parser.asl.component.state import state
 from moto.stepfunctions.parser.asl.component.state.exec import execute_state
 from moto.stepfunctions.parser.asl.component.state.exec.state_map.iteration import inline_iteration_component
 from moto.stepfunctions.parser.asl.component.state.exec.state_parallel import branch_worker
@@ -29,7 +27,6 @@ from moto.stepfunctions.parser.asl.utils import boto_client, json_path
 from moto.stepfunctions.parser.backend.execution_worker import ExecutionWorker
 
 from dev.simulator.mocked_responses import mocked_responses
-from manifest_builder import clock
 
 if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient
@@ -90,7 +87,6 @@ class Moto:
             for module in (json_path, result_path):
                 patch(module, "parse", _parse_path_once)
             patch(ExecutionWorker, "start", start)
-            patch(state, "datetime", SimpleNamespace(datetime=_Clock, timezone=timezone))
             patch(execute_state, "Thread", _CallingThread)
             for module in (program, inline_iteration_component, branch_worker):
                 patch(module, "threading", SimpleNamespace(Thread=_CallingThread))
@@ -104,14 +100,6 @@ class Moto:
     def wait_for_end(self, sfn: "SFNClient", execution_arn: str) -> None:
         for worker in self._started.pop(execution_arn, ()):
             worker._execution_logic()  # type: ignore[no-untyped-call]
-
-
-class _Clock:
-    """The interpreter's clock, which tells when a state was entered: the world's."""
-
-    @staticmethod
-    def now(tz: timezone) -> datetime:
-        return clock.now()
 
 
 class _CallingThread:

@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from copy import copy
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from functools import cache, partial
+from types import SimpleNamespace
 from typing import Any, Self
 from unittest import mock
 from urllib.parse import quote_plus
@@ -26,6 +27,7 @@ from moto.core.serialize import BaseJSONSerializer
 from moto.dynamodb.models.dynamo_type import Item, LimitedSizeDict
 from moto.dynamodb.models.table import SecondaryIndex
 from moto.glue.models import FakeJob, FakeJobRun
+from moto.stepfunctions.parser.asl.component.state import state
 
 from dev.engines import history, lambda_endpoint
 from dev.engines.lambda_endpoint import Invocation
@@ -35,6 +37,7 @@ from dev.simulator.shortcuts import shortcuts
 from dev.template import definition, table_schema
 from manifest_builder import aws, clock, manifests
 from manifest_builder.settings import settings
+from manifest_builder.tracking import retention
 
 INPUT_BUCKET = "input-bucket"
 MANIFEST_BUCKET = "manifest-bucket"
@@ -135,6 +138,9 @@ class World:
         enter(mock.patch.object(BaseJSONSerializer, "_serialize_type_structure", _serialize_structure))
         enter(mock.patch.object(SecondaryIndex, "project", _index_entry))
         enter(self.engine.attached(self.invoke))
+        # The clock by which moto's interpreter tells when a state was entered.
+        watch = SimpleNamespace(now=lambda tz: self.time())
+        enter(mock.patch.object(state, "datetime", SimpleNamespace(datetime=watch, timezone=timezone)))
         enter(_one_request_at_a_time())
         self.starts: dict[str, datetime] = {}
         start_job_run = FakeJob.start_job_run
@@ -151,7 +157,9 @@ class World:
                 lambda job, **arguments: self._start_job_run(lambda: start(job, **arguments)),
             )
         )
-        self.ends: dict[str, dict[str, str]] = {}
+        # AWS lists the newest runs first.
+        enter(mock.patch.object(FakeJob, "get_job_runs", lambda job: job.job_runs[::-1]))
+        self.ends: dict[str, dict[str, Any]] = {}
         describe = FakeJobRun.as_dict
         enter(
             mock.patch.object(
@@ -176,6 +184,7 @@ class World:
     def _forget_caches() -> None:
         for cached in (settings, aws.dynamodb, aws.s3, aws.s3_for_copies, aws.glue, aws.sns):
             cached.cache_clear()
+        retention.forget_caches()
 
     def _create(self) -> None:
         self.dynamodb = client("dynamodb")
@@ -219,7 +228,8 @@ class World:
 
     def end_run(self, job_run_id: str, state: str = "SUCCEEDED", message: str | None = None) -> None:
         """Ends a run of the job. Until then the run is running."""
-        self.ends[job_run_id] = {"JobRunState": state} | ({"ErrorMessage": message} if message else {})
+        error = {"ErrorMessage": message} if message else {}
+        self.ends[job_run_id] = {"JobRunState": state, "CompletedOn": self.time(), **error}
 
     def tell_of_run(self, job_run_id: str) -> Execution:
         """Starts an execution for the end of a run, as EventBridge does."""
@@ -237,7 +247,7 @@ class World:
         return message_of_removal(key, **event)
 
     def execute(self, execution_input: dict[str, Any]) -> Execution:
-        self._started_at = clock.to_text(self.now())
+        self._started_at = clock.to_text(self.time())
         arn = self.sfn.start_execution(
             stateMachineArn=self.machine, name=uuid.uuid4().hex, input=json.dumps(execution_input)
         )["executionArn"]
@@ -272,9 +282,11 @@ class World:
         """Lambda's Invoke, with its parameters and its answer: what the engine calls for a state that is a function."""
         state = parameters["FunctionName"].rpartition(":")[2]
         event = json.loads(parameters["Payload"])
+        # Another engine's clock is this machine's; the test's is the world's.
         if "started_at" in event:
-            # The engine's clock is the machine's, the functions' is the test's.
             event["started_at"] = self._started_at
+        if "entered_at" in event:
+            event["entered_at"] = clock.to_text(self.time())
         with self._handlers:
             return lambda_endpoint.invoke(partial(self.call, state), event)
 
@@ -300,7 +312,9 @@ class World:
     def files(self) -> dict[str, dict[str, Any]]:
         """File rows by path."""
         return {
-            row["file_path"]: row for row in self.rows() if not row["date_prefix"].startswith(("LOCK#", "MANIFEST#"))
+            row["file_path"]: row
+            for row in self.rows()
+            if not row["date_prefix"].startswith(("LOCK#", "MANIFEST#", "RETENTION"))
         }
 
     def statuses(self) -> Counter[str]:

@@ -1,7 +1,9 @@
 """Time as the table stores it: UTC text of fixed width, so that the order of the texts is the order of the times."""
 
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 _FORMAT = "%Y-%m-%dT%H:%M:%S.%fZ"
 
@@ -9,6 +11,16 @@ _FORMAT = "%Y-%m-%dT%H:%M:%S.%fZ"
 def now() -> datetime:
     """The current time in UTC. No other place of the application reads the clock."""
     return datetime.fromtimestamp(time.time(), UTC)
+
+
+def machine_time(event: Mapping[str, Any]) -> datetime:
+    """When the state machine entered the state of this box, by its own clock: `entered_at` of the event.
+
+    The clocks of functions may differ by minutes. A moment that one box writes and another one judges (a lease, an
+    attempt to start the job) is the machine's. An execution of an earlier release gives none; then it is this clock's.
+    """
+    entered_at = event.get("entered_at")
+    return from_text(entered_at) if entered_at else now()
 
 
 def to_text(moment: datetime) -> str:

@@ -23,7 +23,8 @@ def find_job_run(manifest: ManifestRecord) -> str | None:
     """The id of a run that an earlier attempt started although its response was lost; None if there is no such run.
 
     GetJobRuns lists the newest runs first, so the search ends at the manifest's creation, or its last reopening. A run
-    that had ended by then is passed over: an earlier attempt started it, or it left because the record named another.
+    that had ended long before is passed over: an earlier attempt started it, or it left because the record named
+    another.
     """
     try:
         return _search_job_runs(manifest)
@@ -52,15 +53,14 @@ def times(run: "JobRunTypeDef") -> dict[str, str | None]:
 
 
 def _search_job_runs(manifest: ManifestRecord) -> str | None:
-    opened = clock.from_text(manifest.created_at)
-    earliest = opened - CLOCK_SKEW
+    earliest = clock.from_text(manifest.created_at) - CLOCK_SKEW
     for page in aws.glue().get_paginator("get_job_runs").paginate(JobName=settings().glue_job_name):
         for run in page["JobRuns"]:
             # A run that waits in the job's queue may have no start time yet.
             started, ended = run.get("StartedOn"), run.get("CompletedOn")
             if started is not None and started < earliest:
                 return None
-            if ended is not None and ended < opened:
+            if ended is not None and ended < earliest:
                 continue
             is_its_own = run.get("Arguments", {}).get("--MANIFEST_PATH") == manifest.file_path
             if is_its_own and run["Id"] not in failed_runs(manifest.date_prefix, manifest.record_name):

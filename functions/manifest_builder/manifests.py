@@ -11,8 +11,8 @@ from manifest_builder import clock
 Status = Literal["open", "started", "succeeded", "failed"]
 
 # StartJobRun has no idempotency token, and a start that was given up may still land. For this long no run starts the
-# job again.
-START_SETTLE_SECONDS = 60
+# job again: the states UpdateStatus and StartGlueJob with their retries, and a minute.
+START_SETTLE_SECONDS = 110
 _PARTITION = "MANIFEST#"
 
 
@@ -124,8 +124,8 @@ def oldest_resumable(open_manifests: Iterable[ManifestRecord], at: datetime) -> 
     """The oldest open manifest that may be finished now, or None.
 
     A manifest whose start was never attempted may always be resumed: its files may be unmarked. The others may be
-    resumed once every attempt of the date is 60 s old: a start that is still under way can land, and a busy Glue gets
-    one request a minute.
+    resumed once every attempt of the date is START_SETTLE_SECONDS old: a start that is still under way can land, and a
+    busy Glue gets one request in that time.
     """
     manifests = sorted(open_manifests, key=lambda manifest: manifest.created_at)
     settled = all(

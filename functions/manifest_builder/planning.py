@@ -13,7 +13,7 @@ from manifest_builder.tracking.pending import pending_files
 class Plan:
     """Resume `manifest`; or, if it is None, cut `batch`; or, if that is empty, do nothing.
 
-    `waiting` counts open manifests whose start was attempted less than 60 s ago.
+    `waiting` counts open manifests whose start was attempted less than START_SETTLE_SECONDS ago.
     """
 
     manifest: ManifestRecord | None

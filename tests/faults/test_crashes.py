@@ -6,11 +6,12 @@ import pytest
 
 from dev.faults.forks import explore
 from dev.faults.scenarios import SCENARIOS, SMALLEST, Scenario
-from dev.faults.sweep import pairs_of_faults, single_faults
+from dev.faults.sweep import pairs_of_faults, single_faults, skewed
 from dev.faults.worlds import Known
 
 EVERY = 45
 EVERY_PAIR = 120
+EVERY_SKEW = 11
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=str)
@@ -20,6 +21,16 @@ def test_the_promise_holds_whatever_befalls_a_call(scenario: Scenario, tmp_path:
 
     for result in explore(runs[len(scenario.name) % EVERY :: EVERY], Known(tmp_path / "worlds")):
         assert result.reached, result.run
+        assert result.violations == (), result.run
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=str)
+def test_the_promise_holds_if_the_clock_of_a_function_is_wrong(scenario: Scenario, tmp_path: Path) -> None:
+    runs = list(skewed(scenario))
+    assert len(runs) > EVERY_SKEW
+
+    for run in runs[len(scenario.name) % EVERY_SKEW :: EVERY_SKEW]:
+        (result,) = explore([run], Known(tmp_path / "worlds"))
         assert result.violations == (), result.run
 
 

@@ -9,7 +9,8 @@ from unittest import mock
 import pytest
 from botocore.exceptions import ClientError
 
-from dev.simulator.world import BEGINNING, INPUT_BUCKET, REGION, message
+from dev.simulator.world import BEGINNING, INPUT_BUCKET, REGION, TRACKING_TABLE, message
+from manifest_builder.tracking import table
 from ops import backfill, events
 from tests.ops.operator import DATE, MB, Operator
 from toolkit.s3_events import object_created
@@ -177,11 +178,28 @@ def test_what_may_have_been_forgotten_is_sent_by_forgotten_alone(operator: Opera
     document = operator.ops("backfill", "--yes", "--json").document
     assert (document["unknown"], document["forgotten"], document["listed"]) == (0, 1, 1)
     said = operator.ops("backfill", "--yes")
-    assert "1 older than RetentionDays (30 days) and unknown: not sent; --forgotten sends them" in said.out
+    assert "1 older than RetentionDays (30 days, the least so far) and unknown: not sent; --forgotten" in said.out
     assert operator.queued() == []
     document = operator.ops("backfill", "--yes", "--forgotten", "--json").document
     assert (document["unknown"], document["forgotten"]) == (1, 0)
     assert len(operator.queued()) == 1
+
+
+@pytest.mark.parametrize("days", ["30", "0"])
+def test_what_was_forgotten_under_an_earlier_setting_is_sent_by_forgotten_alone(operator: Operator, days: str) -> None:
+    operator.settings(RETENTION_DAYS="1")
+    operator.a_manifest(KEY)
+    (row,) = operator.files().values()
+    assert row["status"] == "manifested"
+    operator.dynamodb.delete_item(TableName=TRACKING_TABLE, Key=table.key(row["date_prefix"], row["file_name"]))
+    written = operator.s3.head_object(Bucket=INPUT_BUCKET, Key=KEY)["LastModified"]
+    operator.later = written + timedelta(days=2) - BEGINNING
+    operator.settings(RETENTION_DAYS=days)
+
+    document = operator.ops("backfill", "--yes", "--json").document
+
+    assert (document["unknown"], document["forgotten"]) == (0, 1)
+    assert operator.queued() == []
 
 
 def test_a_prefix_may_be_a_uri_of_the_input_bucket_and_of_no_other(operator: Operator) -> None:

@@ -6,13 +6,14 @@ from unittest import mock
 import pytest
 
 from dev.simulator.world import INPUT_BUCKET, message
+from manifest_builder import clock
 from manifest_builder.tracking import locks
 from tests.ops.operator import DATE, MB, Operator
 
 
 def test_status_of_a_date_counts_what_is_pending_and_names_the_holder_of_the_lock(operator: Operator) -> None:
     operator.deliver(operator.upload(f"a/{DATE}-1.ndjson", MB), operator.upload(f"a/{DATE}-2.ndjson", 2 * MB))
-    locks.acquire(DATE, "run-1", "token")
+    locks.acquire(DATE, "run-1", "token", clock.now())
     (date,) = operator.ops("status", DATE, "--json").document["dates"]
     assert (date["date"], date["pending_files"], date["pending_bytes"]) == (DATE, 2, 3 * MB)
     assert date["oldest_pending"] == min(row["pending_since"] for row in operator.files().values())
@@ -173,7 +174,7 @@ def test_a_quarantined_file_names_the_command_that_releases_it(operator: Operato
 def test_status_cuts_no_number_however_narrow_the_terminal(operator: Operator, columns: int) -> None:
     operator.deliver(operator.upload(f"a/{DATE}-1.ndjson", 3 * MB))
     operator.deliver(operator.upload("a/2025-12-24.ndjson", MB))
-    locks.acquire(DATE, "run-1", "token")
+    locks.acquire(DATE, "run-1", "token", clock.now())
     with mock.patch("ops.screen.make_console", lambda kind: kind(highlight=False, emoji=False, width=columns)):
         lines = operator.ops("status").out.splitlines()
     text = " ".join(" ".join(lines).split())
@@ -210,7 +211,7 @@ def test_a_key_without_a_date_is_looked_for_on_all_days_and_that_is_said(operato
 
 
 def test_unlock_is_never_needed_and_says_who_holds_the_lock_until_when(operator: Operator) -> None:
-    locks.acquire(DATE, "run-1", "token")
+    locks.acquire(DATE, "run-1", "token", clock.now())
     said = operator.ops("unlock", DATE)
     assert said.code == 0
     assert "a lock is a lease" in said.out
@@ -243,7 +244,7 @@ def test_reading_commands_make_reading_calls_alone(operator: Operator, command: 
     operator.a_manifest(f"a/{DATE}-1.ndjson", status="failed")
     operator.deliver(operator.upload(f"a/{DATE}.csv", MB), operator.upload(f"a/{DATE}-2.ndjson", MB))
     operator.put(f"a/{DATE}-unknown.ndjson")
-    locks.acquire(DATE, "run-1", "token")
+    locks.acquire(DATE, "run-1", "token", clock.now())
     said = operator.ops(*command, *json)
     assert said.calls
     assert said.writes == []

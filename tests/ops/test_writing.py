@@ -6,6 +6,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from dev.simulator.world import INPUT_BUCKET
+from manifest_builder import clock
 from manifest_builder.rows import FileRow
 from manifest_builder.tracking import file_rows, locks, manifest_records
 from ops import events, redrive
@@ -240,7 +241,7 @@ def test_a_flush_says_how_to_see_what_came_of_it(operator: Operator) -> None:
 
 def test_a_date_whose_lock_is_held_is_not_flushed_before_its_lease_is_over(operator: Operator) -> None:
     operator.deliver(operator.upload(FLUSHED, MB))
-    locks.acquire(DATE, "run-1", "token")
+    locks.acquire(DATE, "run-1", "token", clock.now())
     said = operator.ops("flush", DATE)
     assert (said.code, said.writes) == (1, [])
     assert said.out.startswith(f"not flushed: the lock of {DATE} is held by run run-1 until 2025-12-23T10:05:0")

@@ -127,8 +127,8 @@ def a_manifest(token: str = "token-1", **changes: Any) -> ManifestRecord:
 def commit(manifest: ManifestRecord, run_id: str = "run-1") -> None:
     """Acquire the lock, commit the manifest, release the lock."""
     token = manifest.record_name.removeprefix("batch-0001-")
-    assert locks.acquire(manifest.date_prefix, run_id, token)
-    manifest_records.commit(manifest, token)
+    assert locks.acquire(manifest.date_prefix, run_id, token, clock.now())
+    manifest_records.commit(manifest, token, clock.now())
     assert locks.release(manifest.date_prefix, run_id, token)
 
 

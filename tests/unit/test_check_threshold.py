@@ -1,11 +1,13 @@
 """CheckThreshold: is there anything to build, and is there still time to?"""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 import check_threshold
 from dev.simulator.telemetry import Telemetry
+from manifest_builder import clock
 from manifest_builder.tracking import manifest_records
 from tests.unit.support import DATE, Account, a_manifest, commit, track
 
@@ -27,7 +29,7 @@ def check(account: Account, *, batch_index: int = 0, flush_before: str | None = 
 
 def attempted(manifest_token: str = "token-1") -> None:
     commit(a_manifest(manifest_token))
-    assert manifest_records.claim_start(f"MANIFEST#{DATE}", f"batch-0001-{manifest_token}", "run-0", None)
+    assert manifest_records.claim_start(f"MANIFEST#{DATE}", f"batch-0001-{manifest_token}", "run-0", None, clock.now())
 
 
 def test_an_empty_date_has_nothing_to_build(account: Account) -> None:
@@ -136,6 +138,24 @@ def test_a_late_response_keeps_the_index_and_has_every_field(account: Account) -
         "batch_index": 2,
         "jobs_waiting": 0,
     }
+
+
+@pytest.mark.parametrize("ahead", [-3600, -300, 0, 300, 3600])
+def test_the_time_that_has_passed_is_measured_by_the_clock_of_the_machine(account: Account, ahead: int) -> None:
+    event = {"run_id": "r", "date_prefix": DATE, "flush_before": None, "batch_index": 0}
+    started = {"started_at": account.moment(seconds=-ahead - 30), "entered_at": account.moment(seconds=-ahead)}
+    long_ago = started | {"started_at": account.moment(seconds=-ahead - 46)}
+
+    assert check_threshold.handler(event | started, None)["reason"] == "below"
+    assert check_threshold.handler(event | long_ago, None)["reason"] == "late"
+
+
+def test_the_time_that_the_check_takes_counts(account: Account) -> None:
+    event = {"run_id": "r", "date_prefix": DATE, "flush_before": None, "batch_index": 0}
+    account.tick = timedelta(seconds=20)
+    times = {"started_at": account.moment(seconds=-30), "entered_at": account.moment()}
+
+    assert check_threshold.handler(event | times, None)["reason"] == "late"
 
 
 def test_the_start_time_is_read_as_step_functions_writes_it(account: Account) -> None:

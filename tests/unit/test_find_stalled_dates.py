@@ -9,7 +9,7 @@ import pytest
 
 import find_stalled_dates
 from dev.simulator.telemetry import Telemetry
-from manifest_builder import aws, batching
+from manifest_builder import aws, batching, clock
 from manifest_builder.tracking import file_rows, locks, marking, pending
 from tests.unit.support import DATE, NOON, Account, a_file, a_manifest, commit, track
 
@@ -99,7 +99,7 @@ def test_a_date_with_only_manifested_and_quarantined_files_and_a_lock_is_not_fou
     rows = list(pending.pending_files(DATE))
     marking.mark_manifested(DATE, rows, "s3://m", account.moment(), until=NOON + timedelta(days=1))
     file_rows.record_quarantine(DATE, a_file("x.csv"), "Invalid extension", None)
-    locks.acquire(DATE, "run-1", "token-1")
+    locks.acquire(DATE, "run-1", "token-1", clock.now())
     account.wait(seconds=2 * DAY)
 
     assert sweep() == []

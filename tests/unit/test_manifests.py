@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from manifest_builder import clock, manifests
-from manifest_builder.manifests import ManifestRecord, oldest_resumable
+from manifest_builder.manifests import START_SETTLE_SECONDS, ManifestRecord, oldest_resumable
 from tests.unit.support import NOON, a_manifest
 
 
@@ -98,18 +98,22 @@ def test_a_start_attempted_in_the_future_by_our_clock_is_not_resumable() -> None
     assert resumable(opened(100, attempted=-30)) is None
 
 
-def test_no_attempted_manifest_is_resumed_within_60_seconds_of_another_attempt() -> None:
-    assert resumable(opened(300, attempted=200), opened(100, attempted=59)) is None
-    assert resumable(opened(300, attempted=200), opened(100, attempted=60)) == opened(300, attempted=200)
+def test_no_attempted_manifest_is_resumed_soon_after_another_attempt() -> None:
+    assert resumable(opened(300, attempted=250), opened(100, attempted=START_SETTLE_SECONDS - 1)) is None
+    assert resumable(opened(300, attempted=250), opened(100, attempted=START_SETTLE_SECONDS)) == opened(
+        300, attempted=250
+    )
 
 
-def test_a_manifest_without_an_attempt_is_resumed_within_60_seconds_of_an_older_manifests_attempt() -> None:
+def test_a_manifest_without_an_attempt_is_resumed_soon_after_an_older_manifests_attempt() -> None:
     assert resumable(opened(300, attempted=10), opened(100)) == opened(100)
 
 
-def test_an_attempt_older_than_60_seconds_comes_before_a_younger_manifest_without_an_attempt() -> None:
-    assert resumable(opened(300, attempted=61), opened(100)) == opened(300, attempted=61)
-    assert resumable(opened(300), opened(100, attempted=61)) == opened(300)
+def test_a_settled_attempt_comes_before_a_younger_manifest_without_an_attempt() -> None:
+    assert resumable(opened(300, attempted=START_SETTLE_SECONDS + 1), opened(100)) == opened(
+        300, attempted=START_SETTLE_SECONDS + 1
+    )
+    assert resumable(opened(300), opened(100, attempted=START_SETTLE_SECONDS + 1)) == opened(300)
 
 
 @given(

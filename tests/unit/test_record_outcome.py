@@ -10,7 +10,7 @@ import find_stalled_dates
 import record_outcome
 from dev.simulator.telemetry import Telemetry
 from dev.simulator.world import GLUE_JOB, MANIFEST_BUCKET
-from manifest_builder import aws, job_runs
+from manifest_builder import aws, clock, job_runs
 from manifest_builder.manifests import ManifestRecord, to_document
 from manifest_builder.tracking import manifest_records, pending
 from tests.unit.support import DATE, Account, a_manifest, aws_error, commit, intercepted
@@ -95,7 +95,7 @@ def test_a_run_that_failed_leaves_its_manifest_open_for_another_attempt(account:
 def test_the_search_for_the_run_of_the_next_attempt_ignores_the_failed_run(account: Account, run: str) -> None:
     account.end_run(run, "FAILED")
     tell(run)
-    assert manifest_records.claim_start(PARTITION, "batch-0001-token-1", "run-2", None)
+    assert manifest_records.claim_start(PARTITION, "batch-0001-token-1", "run-2", None, clock.now())
     (manifest,) = manifest_records.open_manifests(DATE)
 
     assert job_runs.find_job_run(manifest) is None

@@ -3,12 +3,13 @@
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from unittest import mock
 
 import pytest
 
 from dev.simulator.world import INPUT_BUCKET, TRACKING_TABLE
 from manifest_builder.files import FileVersion, Removal
-from manifest_builder.tracking import file_rows
+from manifest_builder.tracking import file_rows, retention, table
 from manifest_builder.tracking.pending import pending_files
 from tests.unit.support import DATE, NOON, Account, a_file
 from tests.unit.test_tracking_files import NEW, NEWER, OLD, mark
@@ -145,3 +146,50 @@ def test_a_file_whose_row_was_deleted_gets_its_sort_key_again(
     first, second = namesakes
     assert file_rows.track_file(DATE, first).outcome == "tracked"
     assert {file.file_path for file in pending_files(DATE)} == {first.file_path, second.file_path}
+
+
+@pytest.mark.parametrize("days", ["0", "365"])
+def test_a_file_is_found_after_its_namesake_has_expired_under_an_earlier_setting(
+    account: Account, environment: Callable[..., None], days: str
+) -> None:
+    quarantined(account)  # the first row that can expire
+    first, second = (a_file(f"{folder}/{DATE}-b.ndjson", sequencer=OLD) for folder in ("eu", "us"))
+    for file in (first, second):
+        file_rows.track_file(DATE, file)
+    environment(RETENTION_DAYS=days)
+    key = {"date_prefix": {"S": DATE}, "file_name": {"S": first.base_name}}
+    account.dynamodb.delete_item(TableName=TRACKING_TABLE, Key=key)
+
+    assert file_rows.track_file(DATE, second).outcome == "duplicate"
+    assert second.file_path in {found for _, found in file_rows.read_rows([(DATE, second)])}
+
+
+def test_the_shortest_retention_is_remembered_before_the_first_row_that_it_is_of(
+    account: Account, environment: Callable[..., None]
+) -> None:
+    assert retention.shortest_days() is None
+    for days, shortest in (("30", 30), ("90", 30), ("7", 7), ("0", 7)):
+        environment(RETENTION_DAYS=days)
+        retention.expiry()
+        retention.forget_caches()
+        assert retention.shortest_days() == shortest
+
+
+def test_a_process_that_lives_long_learns_of_a_retention_within_an_hour(
+    account: Account, environment: Callable[..., None]
+) -> None:
+    environment(RETENTION_DAYS="0")
+    assert retention.may_have_forgotten() is False
+    item = {"date_prefix": {"S": "RETENTION"}, "file_name": {"S": "RETENTION"}, "shortest_days": {"N": "1"}}
+    account.dynamodb.put_item(TableName=TRACKING_TABLE, Item=item)
+    assert retention.may_have_forgotten() is False
+    account.wait(hours=1)
+    assert retention.may_have_forgotten() is True
+
+
+def test_a_table_that_never_forgot_is_asked_once_an_hour(account: Account, environment: Callable[..., None]) -> None:
+    environment(RETENTION_DAYS="0")
+    with mock.patch.object(table, "get", wraps=table.get) as reads:
+        for number in range(5):
+            file_rows.track_file(DATE, a_file(f"{DATE}-{number}.ndjson"))
+    assert reads.call_count == 1

@@ -12,6 +12,7 @@ from dev.simulator.world import INPUT_BUCKET, MANIFEST_BUCKET, TRACKING_TABLE
 from manifest_builder import aws, clock, manifests
 from manifest_builder.batching import PendingFile
 from manifest_builder.files import Removal
+from manifest_builder.manifests import START_SETTLE_SECONDS
 from manifest_builder.tracking import file_rows, manifest_records, pending
 from manifest_builder.tracking.marking import MARKING_THREADS, mark_manifested
 from tests.unit.support import (
@@ -393,7 +394,7 @@ def test_the_start_is_claimed_only_in_the_round_that_marks_the_last_row(
 
 
 def claim(run_id: str, stale: tuple[str, str] | None = None) -> bool:
-    return manifest_records.claim_start(PARTITION, RECORD, run_id, stale)
+    return manifest_records.claim_start(PARTITION, RECORD, run_id, stale, clock.now())
 
 
 @pytest.fixture
@@ -430,7 +431,7 @@ def test_a_run_claims_its_own_start_again_after_a_lost_response(open_manifest: A
 
 def test_the_given_stale_attempt_is_taken_over(open_manifest: Account) -> None:
     claim("run-1")
-    open_manifest.wait(seconds=60)
+    open_manifest.wait(seconds=START_SETTLE_SECONDS)
 
     assert claim("run-2", ("run-1", "2025-12-23T12:00:00.000000Z")) is True
     assert open_manifest.record()["starter"] == "run-2"
@@ -456,7 +457,7 @@ def test_any_other_attempt_than_the_given_stale_attempt_is_not_taken_over(
 def test_only_one_of_two_runs_takes_over_a_stale_attempt(open_manifest: Account) -> None:
     claim("run-0")
     stale = ("run-0", "2025-12-23T12:00:00.000000Z")
-    open_manifest.wait(seconds=60)
+    open_manifest.wait(seconds=START_SETTLE_SECONDS)
 
     assert [claim("run-1", stale), claim("run-2", stale)] == [True, False]
 

@@ -21,6 +21,7 @@ from dev.simulator.world import (
     message,
     message_of_removal,
 )
+from manifest_builder import clock
 from manifest_builder.files import FileVersion, Removal
 from manifest_builder.tracking import file_rows, locks
 
@@ -179,7 +180,7 @@ def all_invalid(world: World) -> Execution:
 
 
 def lock_held_elsewhere(world: World) -> Execution:
-    assert locks.acquire(DAY, "another run", "its token")
+    assert locks.acquire(DAY, "another run", "its token", clock.now())
     return world.deliver(*ten_mb_files(world, 3))
 
 
@@ -187,7 +188,7 @@ def lock_lost_before_the_commit(world: World) -> Execution:
     def around(function: Function, event: dict[str, Any]) -> Any:
         key = {"date_prefix": {"S": f"LOCK#manifest-{DAY}"}, "file_name": {"S": "LOCK"}}
         world.dynamodb.delete_item(TableName=TRACKING_TABLE, Key=key)
-        assert locks.acquire(DAY, "another run", "its token")
+        assert locks.acquire(DAY, "another run", "its token", clock.now())
         return function(event, None)
 
     world.around["CreateManifest"] = around
@@ -198,7 +199,7 @@ def files_arrive_while_the_lock_is_held(world: World) -> Execution:
     def around(function: Function, event: dict[str, Any]) -> Any:
         if len(world.files()) == 3:
             seed(3, 10 * MB, folder="late")
-            assert not locks.acquire(DAY, "the run that brought them", "its token")
+            assert not locks.acquire(DAY, "the run that brought them", "its token", clock.now())
         return function(event, None)
 
     world.around["UpdateStatus"] = around

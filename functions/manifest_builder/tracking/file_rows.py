@@ -2,15 +2,13 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from datetime import timedelta
 from functools import partial
 
 from manifest_builder import clock, inputs, versions
 from manifest_builder.errors import RowContended
 from manifest_builder.files import FileName, FileVersion, Removal
 from manifest_builder.rows import FileRow, sort_key_candidates
-from manifest_builder.settings import settings
-from manifest_builder.tracking import table
+from manifest_builder.tracking import retention, table
 from manifest_builder.versions import Change, Moment, Outcome, Place, Refusal
 
 CONTENTION_ATTEMPTS = 5
@@ -61,9 +59,9 @@ def find_row(date_prefix: str, file: FileName) -> FileRow | None:
         item = table.get(date_prefix, file_name)
         if item and item["file_path"] == file.file_path:
             return FileRow.from_item(item)
-        if not item and not settings().retention_days:
-            # Rows are kept for ever, so the file's row would be here. With RetentionDays, the row of a file of the same
-            # name may have expired here, and this file's row may be under its second sort key.
+        if not item and not retention.may_have_forgotten():
+            # No row ever expired, so the file's row would be here. Else the row of a file of the same name may have
+            # expired here, and this file's row may be under its second sort key.
             break
     return None
 
@@ -80,7 +78,7 @@ def read_rows(files_of_dates: Iterable[tuple[str, FileName]]) -> dict[tuple[str,
             row = rows.get((date_prefix, name))
             if row and row.file_path == file_path:
                 found[date_prefix, file_path] = row
-            elif others and (row or settings().retention_days):
+            elif others and (row or retention.may_have_forgotten()):
                 second_names[date_prefix, file_path] = others
         names = second_names
     return found
@@ -113,14 +111,8 @@ def release_version(row: FileRow) -> bool:
     )
 
 
-def expiry() -> int | None:
-    """The `ttl`, in epoch seconds, of a row that is finished now; None if rows are kept for ever."""
-    days = settings().retention_days
-    return int((clock.now() + timedelta(days=days)).timestamp()) if days else None
-
-
 def _moment() -> Moment:
-    return Moment(clock.to_text(clock.now()), expiry())
+    return Moment(clock.to_text(clock.now()), retention.expiry())
 
 
 def _arrive(file: FileVersion, refusal: Refusal | None, row: FileRow | None, place: Place) -> Change:
@@ -129,7 +121,7 @@ def _arrive(file: FileVersion, refusal: Refusal | None, row: FileRow | None, pla
 
 def _store(date_prefix: str, file: FileName, decide: Decide, known: FileRow | None = None) -> Stored:
     """Writes the row that `decide` makes of the stored one. `known`: the row read before this call, or None."""
-    if known is None and settings().retention_days:
+    if known is None and retention.may_have_forgotten():
         known = find_row(date_prefix, file)  # the first free sort key is not always the file's: see find_row
     for file_name in [known.file_name] if known else sort_key_candidates(file):
         row = known

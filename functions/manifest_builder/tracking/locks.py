@@ -28,9 +28,8 @@ class Lock:
     expires_at: datetime
 
 
-def acquire(date_prefix: str, run_id: str, token: str) -> bool:
+def acquire(date_prefix: str, run_id: str, token: str, now: datetime) -> bool:
     """Takes the date's lock for LOCK_TTL_SECONDS with a fresh token; False if another run holds it."""
-    now = clock.now()
     expires = now + timedelta(seconds=settings().lock_ttl_seconds)
     lock_is_free = "attribute_not_exists(date_prefix)"
     lease_is_over = "#ttl < :now"  # never rely on DynamoDB's TTL deletion: it runs days late

@@ -6,6 +6,7 @@ commit ──> open ──(claim_start, StartGlueJob, RecordJobRun)──> start
 """
 
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any, Literal
 
 from botocore.exceptions import ClientError
@@ -59,7 +60,7 @@ def failed_runs(date_prefix: str, record_name: str) -> list[str]:
     return found
 
 
-def commit(manifest: ManifestRecord, token: str) -> ManifestRecord:
+def commit(manifest: ManifestRecord, token: str, now: datetime) -> ManifestRecord:
     """The commit point: writes the record if, and only if, the lease is still ours.
 
     Returns the committed record. If this token has committed before (its response was lost), that is the earlier one.
@@ -71,7 +72,7 @@ def commit(manifest: ManifestRecord, token: str) -> ManifestRecord:
         "Item": table.to_dynamodb(manifest.to_item()),
         "ConditionExpression": "attribute_not_exists(date_prefix)",
     }
-    lease_is_ours = locks.lease_is_ours(manifest.date_prefix, token, clock.now())
+    lease_is_ours = locks.lease_is_ours(manifest.date_prefix, token, now)
     try:
         table.through_conflicts(
             lambda: aws.dynamodb().transact_write_items(
@@ -90,7 +91,9 @@ def commit(manifest: ManifestRecord, token: str) -> ManifestRecord:
     return manifest
 
 
-def claim_start(partition: str, record_name: str, run_id: str, stale_attempt: tuple[str, str] | None) -> bool:
+def claim_start(
+    partition: str, record_name: str, run_id: str, stale_attempt: tuple[str, str] | None, now: datetime
+) -> bool:
     """Makes this run the one that starts the manifest's job; False if another run is, or if the job was started.
 
     `stale_attempt`: the (starter, start_attempted_at) of the attempt that CreateManifest found to be given up, or None.
@@ -98,7 +101,7 @@ def claim_start(partition: str, record_name: str, run_id: str, stale_attempt: tu
     never_attempted = "attribute_not_exists(start_attempted_at)"
     starter_is_us = "starter = :run_id"
     allowed = [never_attempted, starter_is_us]
-    values: dict[str, Any] = {":open": "open", ":run_id": run_id, ":now": clock.to_text(clock.now())}
+    values: dict[str, Any] = {":open": "open", ":run_id": run_id, ":now": clock.to_text(now)}
     if stale_attempt is not None:
         allowed.append("(starter = :stale_starter AND start_attempted_at = :stale_attempted_at)")
         values[":stale_starter"], values[":stale_attempted_at"] = stale_attempt

@@ -16,7 +16,7 @@ from manifest_builder.batching import PendingFile
 from manifest_builder.files import Location
 from manifest_builder.rows import FileRow, sort_key_candidates
 from manifest_builder.tracking import table
-from manifest_builder.tracking.file_rows import expiry
+from manifest_builder.tracking.retention import expiry
 
 MARKING_THREADS = 16
 
