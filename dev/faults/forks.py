@@ -41,7 +41,7 @@ def explore(runs: Sequence[Run], known: Known) -> list[Result]:
 
 
 def _without_faults(scenario: Scenario) -> str:
-    """A name of the world at the beginning. Runs without faults come first, as most others come back to their worlds."""
+    """A name of the world at the beginning. Runs without faults come first: most others come back to their worlds."""
     return f"{scenario} without faults"
 
 
