@@ -2,7 +2,8 @@
 
 PYTHON ?= python3
 ARGS ?=
-PYTEST_WORKERS ?= 2
+# More than the cores of a small machine: tests of the deployed stack wait most of the time.
+PYTEST_WORKERS ?= 4
 INPUT ?=
 EVENT ?=
 KEEP ?=
@@ -50,7 +51,7 @@ stepfunctions-local: $(DEV)/.installed ## one event on Step Functions Local in D
 lambda-endpoint: $(DEV)/.installed ## the functions behind Lambda's API here, until Ctrl-C; flags: ARGS="--port 9001"
 	@exec $(DEV)/bin/python -m dev.engines.functions --end-with-parent $(ARGS)
 
-test: $(TEST)/.installed ## all tests, in parallel (PYTEST_WORKERS=2), in random order; flags for pytest: ARGS="-k lock"
+test: $(TEST)/.installed ## all tests, in parallel (PYTEST_WORKERS=4), in random order; flags for pytest: ARGS="-k lock"
 	@$(TEST)/bin/python -m pytest -n $(PYTEST_WORKERS) --dist loadgroup $(ARGS)
 
 teststate: $(DEV)/.installed ## every state of the definition by the TestState API, on the emulator; on AWS: ARGS="--aws"
@@ -59,7 +60,7 @@ teststate: $(DEV)/.installed ## every state of the definition by the TestState A
 test-glue: $(GLUE)/.installed ## the default Glue job on a Spark of this machine: needs Java 17, downloads 320 MB once
 	@$(GLUE)/bin/python -m pytest tests/glue $(ARGS)
 
-faults: $(DEV)/.installed ## crash every call of every scenario (45 minutes), and write docs/reliability.md; after an interruption: ARGS="--resume"
+faults: $(DEV)/.installed ## crash every call of every scenario (25 minutes), and write docs/reliability.md; after an interruption: ARGS="--resume"
 	@PYTHONPATH=functions $(DEV)/bin/python -m dev.faults $(ARGS)
 
 load: $(DEV)/.installed ## 2,000 files on the deployed stack while functions are killed at random

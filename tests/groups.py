@@ -8,10 +8,21 @@ import pytest
 
 from dev.paths import ROOT
 
-LONG = {
-    ROOT / "tests" / path for path in ("faults/test_crashes.py", "faults/test_schedules.py", "stack/test_outcomes.py")
-}
-"""Files with tests of 20 to 60 s each: one that comes last leaves the other worker idle."""
+LONGEST_FIRST = [
+    ROOT / "tests" / path
+    for path in (
+        "stack/test_run.py",
+        "stack/test_stack.py",
+        "faults/test_crashes.py",
+        "glue/test_ndjson_to_parquet.py",
+        "faults/test_forks.py",
+        "faults/test_schedules.py",
+        "stack/test_outcomes.py",
+        "permissions/test_least_privilege.py",
+    )
+]
+"""Files with groups, or tests, that take 20 to 180 s: one that comes last leaves the other workers idle. Those that
+wait for a stack or for Spark are spread out, so that others use the processor meanwhile."""
 
 
 @pytest.hookimpl(trylast=True)
@@ -21,4 +32,5 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         with_group = getattr(item, "_nodeid", item.nodeid)
         if with_group != item.nodeid:
             item._id = type(item.id).parse(with_group)
-    items.sort(key=lambda item: item.path not in LONG)
+    ranks = {path: rank for rank, path in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: ranks.get(item.path, len(ranks)))

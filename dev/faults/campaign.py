@@ -1,11 +1,9 @@
 """All runs of `make faults`, by name, as tasks for the processes of a pool, and their results."""
 
-import gc
 import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from typing import Protocol
 
 from hypothesis import seed, settings
@@ -65,17 +63,9 @@ def perform(task: Task) -> list[Result]:
         os.dup2(nowhere.fileno(), 1)
     suffering = [trial for trial in task if isinstance(trial, Suffering)]
     if len(suffering) == len(task):
-        _freeze()
         known = worlds.Known(worlds.FILE)
         return [result_of(result) for result in forks.explore([trial.run for trial in suffering], known)]
     return [trial.play() for trial in task]
-
-
-@cache
-def _freeze() -> None:
-    """Once for each process: a garbage collector that leaves alone what is here spares a child the copies of it."""
-    gc.collect()
-    gc.freeze()
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ its parent without it. So each run plays in a process of its own and sees what i
 memory of a process holds the whole account, its clock, and the functions.
 """
 
+import gc
 import json
 import os
 import traceback
@@ -42,6 +43,9 @@ def explore(runs: Sequence[Run], known: Known) -> list[Result]:
 
 def _play(runs: Numbered, known: Known) -> dict[int, Outcome]:
     branch = _Branch(known)
+    # A garbage collector that leaves alone what is here spares a child the copies of it.
+    gc.collect()
+    gc.freeze()
     if not branch.forked(runs):
         return branch.outcomes
     try:

@@ -25,7 +25,7 @@ def nothing(lab: Lab) -> None:
     pass
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Scenario:
     """Every call of `act` suffers in turn; those of `prepare` do not."""
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import cache
 from itertools import combinations
 
 from dev.faults.calls import ZOMBIES, Call, Fault, Kind
@@ -71,8 +72,9 @@ class Result:
     merged: bool = field(default=False, compare=False)
 
 
+@cache
 def calls_of(scenario: Scenario) -> tuple[Call, ...]:
-    """The calls of the scenario when nothing goes wrong."""
+    """The calls of the scenario when nothing goes wrong. Plays it once for each process."""
     with lab_of(Run(scenario, ())) as lab:
         scenario.play(lab)
         wrong = violations(lab)

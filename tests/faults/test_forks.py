@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
@@ -10,8 +11,11 @@ from dev.faults.calls import Fault, Kind
 from dev.faults.forks import explore
 from dev.faults.lab import Lab
 from dev.faults.scenarios import SMALLEST
-from dev.faults.sweep import Run, execute, pairs_of_faults, single_faults
+from dev.faults.sweep import Result, Run, execute, pairs_of_faults, single_faults
 from dev.faults.worlds import Known
+
+# One process plays the runs alone for both tests that compare.
+pytestmark = pytest.mark.xdist_group("forks")
 
 
 @pytest.fixture(scope="module")
@@ -30,25 +34,30 @@ def whole_world(lab: Lab) -> list[str]:
     return [worlds.text(lab)]
 
 
+@pytest.fixture(scope="module")
+def alone(runs: list[Run]) -> list[Result]:
+    """Each run played to its end by itself. Its violation is the world at the end."""
+    with mock.patch.object(sweep, "violations", whole_world):
+        return [execute(run) for run in runs]
+
+
 def test_runs_end_in_the_same_world_as_runs_that_are_played_alone(
-    monkeypatch: pytest.MonkeyPatch, runs: list[Run], known: Known
+    monkeypatch: pytest.MonkeyPatch, runs: list[Run], alone: list[Result], known: Known
 ) -> None:
     monkeypatch.setattr(sweep, "violations", whole_world)
     forked = explore(runs, known)
 
-    assert forked == [execute(run) for run in runs]
+    assert forked == alone
     assert sum(result.merged for result in forked) >= 3
     assert len({result.violations for result in forked}) > 5, "the runs differ from each other"
 
 
 def test_merging_runs_whose_worlds_differ_is_noticed(
-    monkeypatch: pytest.MonkeyPatch, runs: list[Run], known: Known
+    monkeypatch: pytest.MonkeyPatch, runs: list[Run], alone: list[Result], known: Known
 ) -> None:
     monkeypatch.setattr(sweep, "violations", whole_world)
     monkeypatch.setattr(worlds, "fingerprint", lambda lab: str(lab.state()["place"]))
-    forked = explore(runs, known)
-
-    assert forked != [execute(run) for run in runs]
+    assert explore(runs, known) != alone
 
 
 def test_a_run_that_raises_has_the_exception_as_its_violation(

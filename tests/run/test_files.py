@@ -12,15 +12,16 @@ from manifest_builder.files import date_in_key
 from manifest_builder.settings import GB, MB
 from toolkit.errors import UsageError
 
-KEYS = [file.key for file in sample_feed().files]
+SAMPLE = sample_feed()
+KEYS = [file.key for file in SAMPLE.files]
 
 
 def test_the_sample_is_the_same_at_every_run() -> None:
-    assert sample_feed() == sample_feed()
+    assert sample_feed() == SAMPLE
 
 
 def test_the_sample_holds_rows_of_json() -> None:
-    for file in sample_feed().files:
+    for file in SAMPLE.files:
         assert isinstance(file.content, bytes)
         assert all(json.loads(line)["order_id"] for line in file.content.splitlines())
 
@@ -28,7 +29,7 @@ def test_the_sample_holds_rows_of_json() -> None:
 def test_the_sample_expects_of_each_file_what_the_rules_say() -> None:
     expected_mb = float(SAMPLE_PARAMETERS["ExpectedFileSizeMb"])
     tolerance = float(SAMPLE_PARAMETERS["SizeTolerancePercent"]) / 100
-    for file in sample_feed().files:
+    for file in SAMPLE.files:
         fits = expected_mb * (1 - tolerance) * MB <= file.size_bytes <= expected_mb * (1 + tolerance) * MB
         assert file.refused == (not fits or not file.key.endswith(".ndjson")), file.key
 
@@ -44,8 +45,8 @@ def test_the_sample_expects_of_each_file_what_the_rules_say() -> None:
         "an impossible date": any("2025-99-99" in key and date_in_key(key) is None for key in KEYS),
         "spaces, plus and unicode": any(" " in key and "+" in key and not key.isascii() for key in KEYS),
         "a wrong extension": any(key.endswith(".csv") for key in KEYS),
-        "an empty file": any(file.size_bytes == 0 for file in sample_feed().files),
-        "a poison message": sample_feed().poison is not None,
+        "an empty file": any(file.size_bytes == 0 for file in SAMPLE.files),
+        "a poison message": SAMPLE.poison is not None,
     }.items(),
 )
 def test_the_sample_has_every_case(case: str, present: bool) -> None:
@@ -53,7 +54,7 @@ def test_the_sample_has_every_case(case: str, present: bool) -> None:
 
 
 def test_the_late_files_of_the_sample_fill_a_manifest() -> None:
-    total = sum(file.size_bytes for file in sample_feed().later)
+    total = sum(file.size_bytes for file in SAMPLE.later)
     assert total >= float(SAMPLE_PARAMETERS["MaxBatchSizeGb"]) * GB
 
 
