@@ -622,7 +622,9 @@ CONTROLS = [
     ),
     Control(
         "the search for a run allows for Glue's clock",
-        Scenario("a lost start is found after its run has ended", deliver, prepare_ended_lost_start),
+        Scenario(
+            "a lost start is found after its run has ended", deliver, prepare_ended_lost_start, ASKED_AT_EVERY_SWEEP
+        ),
         invariants.no_manifest_starts_a_second_run,
         double=replaced(job_runs, "CLOCK_SKEW", timedelta(0)),
         skews={"CreateManifest": sweep.SKEW},
@@ -722,7 +724,7 @@ CONTROLS = [
         Scenario("the ends of two runs were never told", sweep_once, prepare_untold_runs, ASKED_AT_EVERY_SWEEP),
         invariants.the_end_of_every_run_is_recorded,
         double=replaced(record_outcome, "is_asked_again", lambda manifest: False),
-        hits=(Hit("GetJobRun", Kind.LATE_RUNS, lasting=True),),
+        hits=(Hit("GetJobRun", Kind.LATE_RUNS, lasting=True), Hit("GetJobRun", Kind.LATE_RUNS, nth=1, lasting=True)),
     ),
     Control(
         "a pending file that is deleted is pending no more",

@@ -20,6 +20,7 @@ from moto.dynamodb.models.dynamo_type import DynamoType
 from moto.glue.models import glue_backends
 from moto.s3.models import s3_backends
 
+import find_stalled_dates
 import start_workflow
 from dev.engines.lambda_endpoint import Invocation
 from dev.faults.calls import PREEMPTIONS, READS, ZOMBIES, Call, Fault, Killed, Kind, Source, TimedOut
@@ -37,7 +38,7 @@ from dev.simulator.world import (
     Execution,
     World,
 )
-from manifest_builder import clock, manifests
+from manifest_builder import manifests
 from manifest_builder.tracking import marking, table
 
 NOT_COUNTED = -1
@@ -105,8 +106,10 @@ class _Running:
     started_at: str = ""
     aborted: bool = False
     last_invocation: tuple[str, str, int] | None = None
+    update_entered_at: datetime = BEGINNING
+    """When it entered UpdateStatus the last time: the moment of its claim."""
     claims: dict[str, datetime] = field(default_factory=dict)
-    """By manifest path: the moment that its own claim of the start names."""
+    """By manifest path: the moment of its own claim of the start."""
 
 
 @dataclass
@@ -143,7 +146,6 @@ class Lab(World):
     """Called where nothing is half done: before a function is invoked the first time, and between deliveries."""
 
     def __enter__(self) -> Self:
-        self._fastest_clock = timedelta(0)
         super().__enter__()
         # Each execution is sequential, and one that is stopped inside a function must not stop the others.
         self._handlers = cast(Any, nullcontext())
@@ -177,6 +179,8 @@ class Lab(World):
         enter(mock.patch.object(BotocoreStubber, "__call__", send))
         enter(mock.patch.object(marking, "ThreadPoolExecutor", _InThisThread))
         enter(mock.patch.object(start_workflow, "ThreadPoolExecutor", _InThisThread))
+        in_order = SimpleNamespace(sample=lambda population, k: population[:k])
+        enter(mock.patch.object(find_stalled_dates, "random", in_order))
         enter(mock.patch.object(table, "time", SimpleNamespace(sleep=lambda _: None)))
         enter(mock.patch("botocore.endpoint.time", SimpleNamespace(sleep=lambda _: None)))
         return self
@@ -193,7 +197,6 @@ class Lab(World):
     @contextmanager
     def skewed(self, skew: timedelta) -> Iterator[None]:
         """Functions that are started in this block have a skewed clock."""
-        self._fastest_clock = max(self._fastest_clock, skew)
         right = _skew.set(skew)
         try:
             yield
@@ -356,8 +359,8 @@ class Lab(World):
         return {
             "place": self._place,
             "told so far": self._story,
-            "under way": [running.started_at, running.aborted, running.claims, _skew.get()],
-            "time": [self._ticks, self.later, self._fastest_clock, self.skews],
+            "under way": [running.started_at, running.aborted, running.update_entered_at, running.claims, _skew.get()],
+            "time": [self._ticks, self.later, self.skews],
             "queue": [self.queue.messages, self.queue.dead, self._copies],
             "versions": list(self._versions.items()),
             "seen": {
@@ -520,6 +523,8 @@ class Lab(World):
 
     def _run_function(self, parameters: dict[str, Any]) -> Invocation:
         state = parameters["FunctionName"].rpartition(":")[2]
+        if state == "UpdateStatus":
+            _running.get().update_entered_at = self.time()
         skew = _skew.set(_skew.get() + self.skews.get(state, timedelta(0)))
         try:
             return super().invoke(parameters)
@@ -600,7 +605,7 @@ class Lab(World):
 
     def _excuse_late_start(self, manifest_path: str) -> None:
         claimed = _running.get().claims.get(manifest_path)
-        if claimed and self.time() + self._fastest_clock - claimed >= START_SETTLES:
+        if claimed and self.time() - claimed >= START_SETTLES:
             self.seen.excused_starts[manifest_path] += 1
 
     def _excuse_starts_of_unknown_runs(self) -> None:
@@ -657,7 +662,8 @@ class Lab(World):
                 _append(self.seen.records[item["file_path"]], item["status"])
                 claim = item.get("start_attempted_at")
                 if claim and claim != self._snapshot.get(key, {}).get("start_attempted_at"):
-                    _running.get().claims[item["file_path"]] = clock.from_text(claim)
+                    running = _running.get()
+                    running.claims[item["file_path"]] = running.update_entered_at
                 if "job_run_id" in item:
                     _append(self.seen.recorded_runs[item["file_path"]], item["job_run_id"])
             elif not key[0].startswith("LOCK#"):

@@ -229,7 +229,7 @@ class World:
     def end_run(self, job_run_id: str, state: str = "SUCCEEDED", message: str | None = None) -> None:
         """Ends a run of the job. Until then the run is running."""
         error = {"ErrorMessage": message} if message else {}
-        self.ends[job_run_id] = {"JobRunState": state, "CompletedOn": self.time(), **error}
+        self.ends[job_run_id] = {"JobRunState": state, "CompletedOn": self.now(), **error}
 
     def tell_of_run(self, job_run_id: str) -> Execution:
         """Starts an execution for the end of a run, as EventBridge does."""

@@ -64,11 +64,11 @@ def tour(world: World) -> Iterator[Execution]:
         "UpdateStatus breaks after the manifest is committed: the error is caught, and the lock is released.",
         failing("UpdateStatus", lambda world: world.deliver(*second_day[1:])),
     )
-    world.wait(seconds=60)
+    world.wait(minutes=2)
     yield run(
         world,
         "Redelivery resumes",
-        "A minute later the queue delivers again what went back to it: the open manifest is finished.",
+        "Two minutes later the queue delivers again what went back to it: the open manifest is finished.",
         lambda world: world.deliver(*second_day[1:], first_day[3]),
     )
     world.wait(hours=25)

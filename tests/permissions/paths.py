@@ -18,6 +18,7 @@ from glue import ndjson_to_parquet
 from manifest_builder import aws, planning
 from manifest_builder.manifests import to_document
 from manifest_builder.settings import settings
+from manifest_builder.tracking import retention
 from tests.permissions.needs import Call
 from tests.permissions.policies import ALARM_TOPIC, NAME_PREFIX, OUTPUT_BUCKET
 from tests.permissions.recording import Recording
@@ -121,9 +122,25 @@ def the_glue_job_reads(manifest_path: str) -> None:
 
 
 def rows_expire(world: World) -> None:
+    """The processes of functions remember the retention one by one; here they are one process, made anew."""
     with mock.patch.dict("os.environ", RETENTION_DAYS="30"):
         settings.cache_clear()
-        deliver(1)(world)
+        deliver(3)(world)
+    for box, days, act in (
+        ("UpdateStatus", 20, deliver(3, folder="b")),
+        ("QuarantineFile", 10, lambda world: world.deliver(message(REFUSED, 2))),
+        ("RecordRemoval", 5, lambda world: world.deliver(world.delete(f"in/{DAY}-unknown.ndjson"))),
+    ):
+        world.around[box] = in_a_new_process
+        with mock.patch.dict("os.environ", RETENTION_DAYS=str(days)):
+            settings.cache_clear()
+            act(world)
+        del world.around[box]
+
+
+def in_a_new_process(function: Function, event: dict[str, Any]) -> Any:
+    retention.forget_caches()
+    return function(event, None)
 
 
 def an_operator_sends_versions_of_his_own(world: World) -> None:

@@ -8,6 +8,7 @@ import pytest
 import check_threshold
 from dev.simulator.telemetry import Telemetry
 from manifest_builder import clock
+from manifest_builder.manifests import START_SETTLE_SECONDS as SETTLED
 from manifest_builder.tracking import manifest_records
 from tests.unit.support import DATE, Account, a_manifest, commit, track
 
@@ -99,8 +100,8 @@ def test_resuming_comes_before_a_new_batch_and_does_not_raise_the_index(account:
     assert check(account, batch_index=2) == {"build": True, "reason": "resume", "batch_index": 2, "jobs_waiting": 0}
 
 
-@pytest.mark.parametrize(("waited", "reason", "waiting"), [(59, "below", 1), (60, "resume", 0)])
-def test_an_attempted_start_is_resumed_after_60_seconds_and_counted_as_waiting_until_then(
+@pytest.mark.parametrize(("waited", "reason", "waiting"), [(SETTLED - 1, "below", 1), (SETTLED, "resume", 0)])
+def test_an_attempted_start_is_resumed_once_it_has_settled_and_counted_as_waiting_until_then(
     account: Account, waited: int, reason: str, waiting: int
 ) -> None:
     attempted()

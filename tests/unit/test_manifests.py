@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from manifest_builder import clock, manifests
-from manifest_builder.manifests import START_SETTLE_SECONDS, ManifestRecord, oldest_resumable
+from manifest_builder.manifests import START_SETTLE_SECONDS as SETTLED
+from manifest_builder.manifests import ManifestRecord, oldest_resumable
 from tests.unit.support import NOON, a_manifest
 
 
@@ -86,9 +87,10 @@ def test_the_oldest_manifest_is_resumed_first_in_any_order_of_reading() -> None:
 
 
 @pytest.mark.parametrize(
-    ("attempted", "is_resumable"), [(0, False), (59, False), (59.999999, False), (60, True), (3600, True)]
+    ("attempted", "is_resumable"),
+    [(0, False), (SETTLED - 0.000001, False), (SETTLED, True), (3600, True)],
 )
-def test_a_manifest_with_an_attempted_start_is_resumable_sixty_seconds_later(
+def test_a_manifest_with_an_attempted_start_is_resumable_once_it_has_settled(
     attempted: float, is_resumable: bool
 ) -> None:
     assert (resumable(opened(7200, attempted)) is not None) is is_resumable
@@ -99,10 +101,8 @@ def test_a_start_attempted_in_the_future_by_our_clock_is_not_resumable() -> None
 
 
 def test_no_attempted_manifest_is_resumed_soon_after_another_attempt() -> None:
-    assert resumable(opened(300, attempted=250), opened(100, attempted=START_SETTLE_SECONDS - 1)) is None
-    assert resumable(opened(300, attempted=250), opened(100, attempted=START_SETTLE_SECONDS)) == opened(
-        300, attempted=250
-    )
+    assert resumable(opened(300, attempted=250), opened(100, attempted=SETTLED - 1)) is None
+    assert resumable(opened(300, attempted=250), opened(100, attempted=SETTLED)) == opened(300, attempted=250)
 
 
 def test_a_manifest_without_an_attempt_is_resumed_soon_after_an_older_manifests_attempt() -> None:
@@ -110,15 +110,13 @@ def test_a_manifest_without_an_attempt_is_resumed_soon_after_an_older_manifests_
 
 
 def test_a_settled_attempt_comes_before_a_younger_manifest_without_an_attempt() -> None:
-    assert resumable(opened(300, attempted=START_SETTLE_SECONDS + 1), opened(100)) == opened(
-        300, attempted=START_SETTLE_SECONDS + 1
-    )
-    assert resumable(opened(300), opened(100, attempted=START_SETTLE_SECONDS + 1)) == opened(300)
+    assert resumable(opened(300, attempted=SETTLED + 1), opened(100)) == opened(300, attempted=SETTLED + 1)
+    assert resumable(opened(300), opened(100, attempted=SETTLED + 1)) == opened(300)
 
 
 @given(
     st.lists(
-        st.tuples(st.integers(0, 200), st.none() | st.integers(0, 130)), max_size=6, unique_by=lambda pair: pair[0]
+        st.tuples(st.integers(0, 200), st.none() | st.integers(0, 230)), max_size=6, unique_by=lambda pair: pair[0]
     )
 )
 def test_the_choice_of_a_resumable_manifest_keeps_every_clause_of_the_protocol(
@@ -129,7 +127,7 @@ def test_the_choice_of_a_resumable_manifest_keeps_every_clause_of_the_protocol(
     chosen = resumable(*open_manifests)
 
     unattempted = [one for one in open_manifests if one.start_attempted_at is None]
-    something_settles = any(attempted is not None and attempted < 60 for _, attempted in pairs)
+    something_settles = any(attempted is not None and attempted < SETTLED for _, attempted in pairs)
     if unattempted:
         assert chosen is not None, "a manifest whose files may be unmarked is resumed before a batch is cut"
     if chosen is None:

@@ -23,7 +23,11 @@ from dev.simulator.world import (
 )
 from manifest_builder import clock
 from manifest_builder.files import FileVersion, Removal
+from manifest_builder.manifests import START_SETTLE_SECONDS
 from manifest_builder.tracking import file_rows, locks
+
+SETTLED = START_SETTLE_SECONDS + 1
+"""Seconds after which a start that was given up may be made again."""
 
 
 @dataclass(frozen=True)
@@ -372,7 +376,7 @@ SCENARIOS = [
             ),
             Step(deliver(3), states(START, times(3, TRACK), NO, GREEN)),
             Step(
-                after(deliver(3), seconds=61),
+                after(deliver(3), seconds=SETTLED),
                 states(START, times(3, TRACK), CREATE, "IsManifestNeeded RecordJobRun", RELEASE, NO, GREEN),
             ),
         ],
@@ -388,7 +392,7 @@ SCENARIOS = [
                 "FAILED",
                 "ManifestFailed",
             ),
-            Step(after(deliver(3), seconds=61), states(START, times(3, TRACK), BUILD, NO, GREEN)),
+            Step(after(deliver(3), seconds=SETTLED), states(START, times(3, TRACK), BUILD, NO, GREEN)),
         ],
         {"manifested": 3},
         [3],
@@ -426,7 +430,7 @@ SCENARIOS = [
                 "ManifestFailed",
             ),
             Step(
-                without_the_job(after(deliver(1, folder="b"), seconds=61)),
+                without_the_job(after(deliver(1, folder="b"), seconds=SETTLED)),
                 states(START, TRACK, MARK, "IsJobStarted StartGlueJob", RELEASE, RED),
                 "FAILED",
                 "ManifestFailed",
