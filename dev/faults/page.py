@@ -80,7 +80,7 @@ def page(figures: dict[str, Figures], seconds: float) -> str:
         "`Retry`. A merged run came to a world in which another run had been: the same contents of the account, queue,",
         "clock and answers to the execution under way. From there on the two are the same, so it was not played to its",
         "end ([dev/faults/worlds.py](../dev/faults/worlds.py) says what is compared). Second runs of a job occur only",
-        "where Glue accepts a start more than 60 s after it was given up, or answers `GetJobRuns` without a run that",
+        "where Glue accepts a start over a minute after it was given up, or answers `GetJobRuns` without a run that",
         "it has started ([limits](limits.md)).",
         "",
         "## Scenarios",
