@@ -1,12 +1,16 @@
 """Puts the pending files of a date into manifests now, before the oldest reaches the flush age.
 
-Refused while another run holds the date's lock: the execution would find the lock held, and end.
+Waits until they are, and says so; --no-wait leaves at once. Refused while another run holds the date's lock: the
+execution would find the lock held, and end. If another run takes it in between, the command says that nothing was done.
 """
 
 import argparse
+import time
+from collections.abc import Collection
 from dataclasses import asdict
 
 from manifest_builder import clock
+from manifest_builder.batching import PendingFile
 from manifest_builder.tracking.pending import pending_files
 from ops import machine, shell
 from ops.screen import Screen
@@ -17,10 +21,14 @@ from toolkit.texts import plural, size
 
 EXAMPLES = ("flush 2025-12-23", "flush 2025-12-23 --yes")
 NOT_FLUSHED = 1
+LONGEST_WAIT_SECONDS = 140
+"""An execution ends after 120 s, and may have to wait for its functions to start."""
+POLL_SECONDS = 2
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("date", type=calendar_date, metavar="DATE")
+    parser.add_argument("--no-wait", action="store_true", help="do not wait for the manifests")
     parser.add_argument("--yes", action="store_true", help="do not ask")
 
 
@@ -29,13 +37,17 @@ def run(stack: Stack, options: argparse.Namespace, screen: Screen) -> int:
     total_bytes = sum(file.size_bytes for file in pending)
     lock = read_lock(options.date) if pending else None
     is_held = lock is not None and not lock.is_over
-    execution = None
+    execution, left = None, len(pending)
     if pending and not is_held:
         if not screen.confirm(
             f"Puts {plural(len(pending), 'pending file')} of {options.date} ({size(total_bytes)}) into manifests now"
         ):
             return NOT_FLUSHED
-        execution = machine.start(stack, options.date, flush_before=clock.to_text(clock.now()))
+        # The clock here may be behind those of the functions that wrote the rows.
+        flush_before = max(clock.to_text(clock.now()), *(file.pending_since for file in pending))
+        execution = machine.start(stack, options.date, flush_before=flush_before)
+        if not options.no_wait:
+            left = wait_until_flushed(options.date, pending, screen)
     screen.answer(
         {
             "stack": stack.name,
@@ -44,6 +56,7 @@ def run(stack: Stack, options: argparse.Namespace, screen: Screen) -> int:
             "pending_bytes": total_bytes,
             "lock": asdict(lock) if lock else None,
             "execution": execution,
+            "left": left,
         }
     )
     if is_held:
@@ -52,6 +65,26 @@ def run(stack: Stack, options: argparse.Namespace, screen: Screen) -> int:
     if execution is None:
         screen.say(f"nothing of {options.date} is pending")
         return 0
-    screen.say(f"started: {execution}")
+    if options.no_wait:
+        screen.say(f"started: {execution}")
+    elif left:
+        screen.say(
+            f"not flushed: {left:,} of {plural(len(pending), 'file')} still pending; the lock of "
+            f"{options.date} is {describe_lock(read_lock(options.date))}"
+        )
+    else:
+        screen.say(f"flushed: {plural(len(pending), 'file')}")
     screen.say(f"see: {shell.command(stack, 'status', options.date)}")
-    return 0
+    return NOT_FLUSHED if left and not options.no_wait else 0
+
+
+def wait_until_flushed(date_prefix: str, files: Collection[PendingFile], screen: Screen) -> int:
+    """Waits until none of these files is pending any more; returns how many still are when the execution has ended."""
+    screen.warn(f"Waiting for the execution, {LONGEST_WAIT_SECONDS} s at most.")
+    wanted = {(file.file_path, file.pending_since) for file in files}
+    for _ in range(0, LONGEST_WAIT_SECONDS, POLL_SECONDS):
+        time.sleep(POLL_SECONDS)
+        pending = {(file.file_path, file.pending_since) for file in pending_files(date_prefix)}
+        if not wanted & pending:
+            return 0
+    return len(wanted & pending)

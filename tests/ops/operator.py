@@ -2,8 +2,10 @@
 
 import json
 import os
-from contextlib import ExitStack
+from contextlib import ExitStack, redirect_stdout
 from dataclasses import dataclass
+from io import StringIO
+from types import SimpleNamespace
 from typing import Any, Self
 from unittest import mock
 
@@ -22,7 +24,7 @@ from dev.simulator.world import (
 )
 from manifest_builder import clock
 from manifest_builder.tracking import table
-from ops import cli, events
+from ops import cli, events, flush
 from ops.stack import Stack
 
 MB = 1024**2
@@ -92,10 +94,17 @@ class Operator(World):
             stack.enter_context(mock.patch.object(BaseClient, "_make_api_call", recorded))
             stack.enter_context(mock.patch.object(cli, "find_stack", return_value=self.stack))
             stack.enter_context(mock.patch("sys.stdin", stdin))
+            stack.enter_context(mock.patch.object(flush, "time", SimpleNamespace(sleep=self._sleep)))
             self._capsys.readouterr()
             code = cli.main(arguments)
         printed = self._capsys.readouterr()
         return Said(code, printed.out, printed.err, calls)
+
+    def _sleep(self, seconds: float) -> None:
+        """The executions that the command has started go on while it waits."""
+        with redirect_stdout(StringIO()):  # functions print their metrics
+            self.wait_for_executions()
+        self.wait(seconds=seconds)
 
     def put(self, key: str, size_bytes: int = MB) -> dict[str, str]:
         """Put an object of this size without an event. Returns the response of S3."""

@@ -1,5 +1,7 @@
 """Commands that write: their effects, their refusals, and the state that an interrupted command leaves."""
 
+from datetime import timedelta
+from typing import Any
 from unittest import mock
 
 import pytest
@@ -9,7 +11,7 @@ from dev.simulator.world import INPUT_BUCKET
 from manifest_builder import clock
 from manifest_builder.rows import FileRow
 from manifest_builder.tracking import file_rows, locks, manifest_records
-from ops import events, redrive
+from ops import events, machine, redrive
 from tests.ops.operator import DATE, MB, Operator
 
 KEY = f"orders/{DATE}/large.ndjson"
@@ -233,10 +235,44 @@ def test_a_date_is_flushed_now_and_no_other(operator: Operator) -> None:
     assert operator.statuses() == {"manifested": 1, "pending": 1}
 
 
-def test_a_flush_says_how_to_see_what_came_of_it(operator: Operator) -> None:
+def test_a_flush_says_what_came_of_it_and_how_to_see_more(operator: Operator) -> None:
     operator.deliver(operator.upload(FLUSHED, MB))
     said = operator.ops("flush", DATE, "--yes")
-    assert said.out.splitlines()[1] == f"see: python -m ops status {DATE} --stack the-stack"
+    assert (said.code, said.out.splitlines()) == (
+        0,
+        ["flushed: 1 file", f"see: python -m ops status {DATE} --stack the-stack"],
+    )
+    assert operator.statuses() == {"manifested": 1}
+
+
+def test_a_flush_that_does_not_wait_says_what_it_has_started(operator: Operator) -> None:
+    operator.deliver(operator.upload(FLUSHED, MB))
+    said = operator.ops("flush", DATE, "--yes", "--no-wait")
+    assert (said.code, said.out.splitlines()[0]) == (0, f"started: {operator.started[0]}")
+    assert operator.statuses() == {"pending": 1}
+
+
+def test_a_flush_whose_date_is_locked_in_between_says_that_it_did_nothing(operator: Operator) -> None:
+    operator.deliver(operator.upload(FLUSHED, MB))
+    start = machine.start
+
+    def too_late(*arguments: Any, **flags: Any) -> str:
+        assert locks.acquire(DATE, "run-1", "token", clock.now())
+        return start(*arguments, **flags)
+
+    with mock.patch.object(machine, "start", too_late):
+        said = operator.ops("flush", DATE, "--yes")
+    assert said.code == 1
+    assert said.out.startswith(f"not flushed: 1 of 1 file still pending; the lock of {DATE} is held by run run-1 ")
+    assert operator.statuses() == {"pending": 1}
+
+
+def test_a_flush_takes_files_that_came_later_by_the_clock_of_the_operator(operator: Operator) -> None:
+    operator.deliver(operator.upload(FLUSHED, MB))
+    (row,) = operator.files().values()
+    operator.change(row, pending_since=clock.to_text(operator.now() + timedelta(minutes=5)))
+    assert operator.ops("flush", DATE, "--yes").code == 0
+    assert operator.statuses() == {"manifested": 1}
 
 
 def test_a_date_whose_lock_is_held_is_not_flushed_before_its_lease_is_over(operator: Operator) -> None:
