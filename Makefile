@@ -60,7 +60,7 @@ teststate: $(DEV)/.installed ## every state of the definition by the TestState A
 test-glue: $(GLUE)/.installed ## the default Glue job on a Spark of this machine: needs Java 17, downloads 320 MB once
 	@$(GLUE)/bin/python -m pytest tests/glue $(ARGS)
 
-faults: $(DEV)/.installed ## crash every call of every scenario (25 minutes), and write docs/reliability.md; after an interruption: ARGS="--resume"
+faults: $(DEV)/.installed ## crash every call of every scenario (35 minutes), and write docs/reliability.md; after an interruption: ARGS="--resume"
 	@PYTHONPATH=functions $(DEV)/bin/python -m dev.faults $(ARGS)
 
 load: $(DEV)/.installed ## 2,000 files on the deployed stack while functions are killed at random
