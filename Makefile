@@ -3,7 +3,7 @@
 PYTHON ?= python3
 ARGS ?=
 # More than the cores of a small machine: tests of the deployed stack wait most of the time.
-PYTEST_WORKERS ?= 4
+PYTEST_WORKERS ?= 3
 INPUT ?=
 EVENT ?=
 KEEP ?=
@@ -51,7 +51,7 @@ stepfunctions-local: $(DEV)/.installed ## one event on Step Functions Local in D
 lambda-endpoint: $(DEV)/.installed ## the functions behind Lambda's API here, until Ctrl-C; flags: ARGS="--port 9001"
 	@exec $(DEV)/bin/python -m dev.engines.functions --end-with-parent $(ARGS)
 
-test: $(TEST)/.installed ## all tests, in parallel (PYTEST_WORKERS=4), in random order; flags for pytest: ARGS="-k lock"
+test: $(TEST)/.installed ## all tests, in parallel (PYTEST_WORKERS=3), in random order; flags for pytest: ARGS="-k lock"
 	@$(TEST)/bin/python -m pytest -n $(PYTEST_WORKERS) --dist loadgroup $(ARGS)
 
 teststate: $(DEV)/.installed ## every state of the definition by the TestState API, on the emulator; on AWS: ARGS="--aws"

@@ -18,7 +18,7 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
     in:  {"run_id", "execution", "date_prefix", "flush_before", "batch_index", "started_at", "entered_at"}
     out: {"build": bool, "reason": "resume" | "batch" | "below" | "late", "batch_index": n, "jobs_waiting": n}
     `batch_index` counts the batches that this execution has decided to cut for the date; `jobs_waiting` the manifests
-    whose start was attempted a moment ago.
+    whose start was attempted less than START_SETTLE_SECONDS ago.
     """
     batch_index: int = event["batch_index"]
     entered, began = clock.machine_time(event), clock.now()

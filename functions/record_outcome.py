@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from manifest_builder import clock, job_runs
 from manifest_builder.failure_reports import report
-from manifest_builder.job_runs import UNKNOWN
+from manifest_builder.job_runs import ENDED_BADLY, UNKNOWN
 from manifest_builder.manifests import ManifestRecord
 from manifest_builder.settings import settings
 from manifest_builder.telemetry import box, count, logger, outcome
@@ -18,11 +18,10 @@ if TYPE_CHECKING:
 
 # Of the function's 15 s; the next sweep asks about the runs that are left.
 ASKING_TIME = timedelta(seconds=8)
-ENDED_BADLY = {"FAILED", "TIMEOUT", "ERROR", "EXPIRED", "STOPPED", UNKNOWN}
 # Somebody has stopped the run and does not want it back at once; a run that Glue has forgotten may have succeeded.
 NEVER_RETRIED = {"STOPPED", UNKNOWN}
 ASKED_AGAIN_FOR = timedelta(hours=24)
-"""A run that Glue does not know is asked about for so long: GetJobRun is not consistent, and a service may be out."""
+"""For so long after its start Glue is asked again about a run that it does not know: it may not know it yet."""
 MESSAGE_CHARACTERS = 1000
 
 
@@ -92,7 +91,7 @@ def record(
         return "unknown", None
     if run["JobRunState"] == "SUCCEEDED":
         return end_well(manifest, run)
-    if run["JobRunState"] in ENDED_BADLY:
+    if run["JobRunState"] in {*ENDED_BADLY, UNKNOWN}:
         return end_badly(manifest, run)
     return "running", None
 

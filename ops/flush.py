@@ -47,7 +47,10 @@ def run(stack: Stack, options: argparse.Namespace, screen: Screen) -> int:
         flush_before = max(clock.to_text(clock.now()), *(file.pending_since for file in pending))
         execution = machine.start(stack, options.date, flush_before=flush_before)
         if not options.no_wait:
-            left = wait_until_flushed(options.date, pending, screen)
+            try:
+                left = wait_until_flushed(options.date, pending, screen)
+            except KeyboardInterrupt:
+                raise KeyboardInterrupt(f"stopped waiting; the execution goes on: {execution}") from None
     screen.answer(
         {
             "stack": stack.name,

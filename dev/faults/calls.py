@@ -1,6 +1,7 @@
 """The calls of a scenario, and the faults that can strike them."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
 from typing import Literal
 
@@ -23,6 +24,8 @@ class Kind(StrEnum):
     ZOMBIE_AFTER_NEXT_HOLDER = "given up, lands after the next holder's step"
     ZOMBIE_AT_THE_END = "given up, lands when all is settled"
     LATE_RUNS = "Glue does not know the run yet"
+    CLOCK_AHEAD = "from here on its clock is 5 minutes ahead"
+    CLOCK_BEHIND = "from here on its clock is 5 minutes behind"
     PREEMPTED = "stopped while a rival runs to its end"
     PREEMPTED_PAST_LEASE = "stopped past its lease while a rival runs"
 
@@ -33,6 +36,8 @@ ZOMBIES = {
     Kind.ZOMBIE_AFTER_NEXT_HOLDER,
     Kind.ZOMBIE_AT_THE_END,
 }
+SKEW = timedelta(minutes=5)
+SKEWS = {Kind.CLOCK_AHEAD: SKEW, Kind.CLOCK_BEHIND: -SKEW}
 PREEMPTIONS = {Kind.PREEMPTED, Kind.PREEMPTED_PAST_LEASE}
 READS = {"Query", "Scan", "GetItem", "GetObject", "HeadObject", "GetJobRuns", "GetJobRun"}
 CONFLICTING = {"PutItem", "UpdateItem", "DeleteItem", "TransactWriteItems"}
@@ -59,6 +64,8 @@ class Call:
             Kind.TIMES_OUT: inside,
             Kind.ABORTED: inside,
             Kind.CONFLICT: self.service == "dynamodb" and self.operation in CONFLICTING,
+            Kind.CLOCK_AHEAD: self.source == "invocation",
+            Kind.CLOCK_BEHIND: self.source == "invocation",
             Kind.LATE_RUNS: self.operation in ("GetJobRuns", "GetJobRun"),
         }
         meaning |= dict.fromkeys(PREEMPTIONS, inside)
@@ -68,7 +75,7 @@ class Call:
     def lasts(self, kind: Kind) -> bool:
         """Whether it makes a difference if all attempts suffer."""
         once = {Kind.KILLED_BEFORE, Kind.KILLED_AFTER, Kind.TIMES_OUT, Kind.ABORTED}
-        return kind not in once | PREEMPTIONS | (ZOMBIES if self.source == "invocation" else set())
+        return kind not in once | PREEMPTIONS | SKEWS.keys() | (ZOMBIES if self.source == "invocation" else set())
 
 
 @dataclass(frozen=True)

@@ -3,20 +3,21 @@
 import hashlib
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 from hypothesis import seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from dev.faults import forks, interleave, sweep, worlds
+from dev.faults.calls import SKEWS
 from dev.faults.controls import CONTROLS, Control
 from dev.faults.scenarios import SMALLEST, Scenario
 from dev.faults.schedules import Schedules
 from dev.faults.sweep import Run
 
-PAIRS = {kind: f"pairs: {kind}" for kind in sweep.PAIR_KINDS}
-SKEWED = "the clock of a function is 5 minutes off"
+PAIRS = {kind: f"pairs: {kind}" for kind in (*sweep.PAIR_KINDS, *SKEWS)}
+"""By the kind of the first fault."""
 INTERLEAVED = "executions interleaved by a seed"
 SCHEDULE = "schedules drawn by Hypothesis"
 CONTROL = "controls: a clause is broken on purpose"
@@ -84,22 +85,16 @@ class Suffering:
 
 def result_of(result: sweep.Result) -> Result:
     run = result.run
+    kind = run.faults[0].kind
     return Result(
         str(run),
-        _kind_of(run),
+        str(kind) if len(run.faults) == 1 else PAIRS[kind],
         result.violations,
         points=tuple((run.scenario.name, fault.call) for fault in run.faults),
         reached=result.reached,
         second_runs=result.second_runs,
         merged=result.merged,
     )
-
-
-def _kind_of(run: Run) -> str:
-    if run.skew:
-        return SKEWED
-    kind = run.faults[0].kind
-    return str(kind) if len(run.faults) == 1 else PAIRS[kind]
 
 
 @dataclass(frozen=True)
@@ -160,12 +155,12 @@ class Controlled:
 
 
 def suffering(scenarios: Sequence[Scenario]) -> Iterator[Trial]:
-    """Every call of each scenario under every kind of fault, in the order of the calls, and every function of it with a
-    wrong clock; then pairs of faults."""
+    """Every call of each scenario under every kind of fault, in the order of the calls; then pairs of faults."""
     for scenario in scenarios:
         runs = sorted(sweep.single_faults(scenario), key=lambda run: run.faults[0].call)
         yield from map(Suffering, runs)
-        yield from map(Suffering, sweep.skewed(scenario))
+        starts = sorted(sweep.lost_starts_under_wrong_clocks(scenario), key=lambda run: run.faults[0].call)
+        yield from map(Suffering, starts)
     if SMALLEST in scenarios:
         yield from map(Suffering, sorted(sweep.pairs_of_faults(), key=lambda run: run.faults[0].call))
 
@@ -194,4 +189,4 @@ def _go_together(task: Task, trial: Trial) -> bool:
     if not task or len(task) == FORKED_RUNS_PER_TASK or not isinstance(trial, Suffering):
         return False
     last = task[-1]
-    return isinstance(last, Suffering) and replace(last.run, faults=()) == replace(trial.run, faults=())
+    return isinstance(last, Suffering) and last.run.scenario is trial.run.scenario

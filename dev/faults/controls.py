@@ -25,13 +25,14 @@ import record_outcome
 import start_workflow
 import track_file
 from dev.faults import invariants, sweep
-from dev.faults.calls import Call, Fault, Kind
+from dev.faults.calls import SKEW, Call, Fault, Kind
 from dev.faults.invariants import Invariant, violations
 from dev.faults.lab import Lab
 from dev.faults.scenarios import (
     ASKED_AT_EVERY_SWEEP,
     DAY,
     MB,
+    NAMESAKE,
     RELEASE,
     REMOVALS,
     SETTLED,
@@ -55,7 +56,7 @@ from manifest_builder.files import FileVersion
 from manifest_builder.manifests import ManifestRecord
 from manifest_builder.planning import Plan
 from manifest_builder.rows import FileRow
-from manifest_builder.tracking import locks, table
+from manifest_builder.tracking import locks, retention, table
 from manifest_builder.versions import Change
 
 Event = dict[str, Any]
@@ -604,21 +605,21 @@ CONTROLS = [
         Scenario("a given-up start lands after ten seconds", given_up_start_lands_after_ten_seconds, prepare_one_date),
         invariants.no_manifest_starts_a_second_run,
         double=by_the_clocks_of_functions,
-        skews={"UpdateStatus": -sweep.SKEW},
+        skews={"UpdateStatus": -SKEW},
     ),
     Control(
         "and so is the time that is left to an execution",
         SMALLEST,
         invariants.the_latest_version_of_each_file_is_in_one_manifest_or_waits_for_a_reason,
         double=by_the_clocks_of_functions,
-        skews={"CheckThreshold": sweep.SKEW},
+        skews={"CheckThreshold": SKEW},
     ),
     Control(
         "and so is a lease",
         SMALLEST,
         invariants.the_latest_version_of_each_file_is_in_one_manifest_or_waits_for_a_reason,
         double=by_the_clocks_of_functions,
-        skews={"CreateManifest": sweep.SKEW + timedelta(seconds=1)},
+        skews={"CreateManifest": SKEW + timedelta(seconds=1)},
     ),
     Control(
         "the search for a run allows for Glue's clock",
@@ -627,7 +628,7 @@ CONTROLS = [
         ),
         invariants.no_manifest_starts_a_second_run,
         double=replaced(job_runs, "CLOCK_SKEW", timedelta(0)),
-        skews={"CreateManifest": sweep.SKEW},
+        skews={"CreateManifest": SKEW},
     ),
     Control(
         "CreateManifest looks for the run of an earlier attempt",
@@ -743,6 +744,12 @@ CONTROLS = [
         RELEASE,
         invariants.every_input_is_accounted_for,
         double=replaced(versions, "relation_of", released_counts_as_new(versions.relation_of)),
+    ),
+    Control(
+        "whether rows have expired is not judged by today's setting",
+        NAMESAKE,
+        invariants.a_file_is_named_once_for_each_of_its_versions_at_most,
+        double=replaced(retention, "may_have_forgotten", lambda: False),
     ),
     Control(
         "a file is tracked only if it is new",

@@ -17,7 +17,8 @@ from typing import NoReturn
 from dev.faults import worlds
 from dev.faults.calls import Call, Fault
 from dev.faults.lab import Lab
-from dev.faults.sweep import Outcome, Result, Run, lab_of, outcome_of, result_of
+from dev.faults.scenarios import Scenario
+from dev.faults.sweep import Outcome, Result, Run, outcome_of, result_of, rival
 from dev.faults.worlds import Known
 
 Numbered = dict[int, Run]
@@ -25,23 +26,24 @@ Numbered = dict[int, Run]
 
 
 def explore(runs: Sequence[Run], known: Known) -> list[Result]:
-    """The results of runs of one scenario, with one skew, in their order; the same as those of `sweep.execute`.
+    """The results of runs of one scenario, in their order; the same as those of `sweep.execute`.
 
     A run that comes to a world in `known` ends there: the end of the world is known. The process must have no other
     thread: a fork would not have it. A run that raises, or ends its process, has that as its violation.
     """
     if not runs:
         return []
-    without_faults = replace(runs[0], faults=())
-    assert all(replace(run, faults=()) == without_faults for run in runs)
+    scenario = runs[0].scenario
+    assert all(run.scenario is scenario for run in runs)
+    without_faults = Run(scenario, ())
     # First, because most others come back to its worlds.
     if known.outcome(str(without_faults)) is None:
-        _play({0: without_faults}, known)
-    outcomes = _play(dict(enumerate(runs)), known)
+        _play(scenario, {0: without_faults}, known)
+    outcomes = _play(scenario, dict(enumerate(runs)), known)
     return [result_of(run, outcomes[number]) for number, run in enumerate(runs)]
 
 
-def _play(runs: Numbered, known: Known) -> dict[int, Outcome]:
+def _play(scenario: Scenario, runs: Numbered, known: Known) -> dict[int, Outcome]:
     branch = _Branch(known)
     # A garbage collector that leaves alone what is here spares a child the copies of it.
     gc.collect()
@@ -49,9 +51,9 @@ def _play(runs: Numbered, known: Known) -> dict[int, Outcome]:
     if not branch.forked(runs):
         return branch.outcomes
     try:
-        with lab_of(runs[0]) as lab:
-            lab.before_call, lab.at_rest = branch.before_call, branch.at_rest
-            runs[0].scenario.play(lab)
+        lab = Lab(environment=scenario.environment, rival=rival, before_call=branch.before_call, at_rest=branch.at_rest)
+        with lab:
+            scenario.play(lab)
             lab.at_rest = None  # the last invariant acts: the violations that were found before it are in no world
             branch.end(outcome_of(lab))
     except BaseException:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from dev.faults.lab import Lab, Version
+from dev.simulator.world import NOT_FILES
 from manifest_builder import clock
 from manifest_builder.settings import settings
 from manifest_builder.validation import reason_to_refuse
@@ -34,9 +35,7 @@ def is_removed(lab: Lab, version: Version) -> bool:
 
 def files(lab: Lab) -> dict[str, dict[str, Any]]:
     return {
-        item["file_path"]: item
-        for (partition, _), item in lab.items().items()
-        if not partition.startswith(("LOCK#", "MANIFEST#"))
+        item["file_path"]: item for (partition, _), item in lab.items().items() if not partition.startswith(NOT_FILES)
     }
 
 

@@ -23,7 +23,7 @@ from moto.s3.models import s3_backends
 import find_stalled_dates
 import start_workflow
 from dev.engines.lambda_endpoint import Invocation
-from dev.faults.calls import PREEMPTIONS, READS, ZOMBIES, Call, Fault, Killed, Kind, Source, TimedOut
+from dev.faults.calls import PREEMPTIONS, READS, SKEWS, ZOMBIES, Call, Fault, Killed, Kind, Source, TimedOut
 from dev.faults.queue import Queue
 from dev.simulator import wire
 from dev.simulator.world import (
@@ -32,6 +32,7 @@ from dev.simulator.world import (
     GLUE_JOB,
     INPUT_BUCKET,
     MANIFEST_BUCKET,
+    NOT_FILES,
     REGION,
     TICK,
     TRACKING_TABLE,
@@ -515,6 +516,9 @@ class Lab(World):
         if kind in PREEMPTIONS:
             self._let_the_rival_run(kind)
             return self._run_function(parameters)
+        if kind in SKEWS:
+            self.skews[call.operation] = SKEWS[kind]
+            return self._run_function(parameters)
         if kind in (Kind.LOST, Kind.KILLED_AFTER, Kind.TIMES_OUT):
             self._run_function(parameters)
         if kind is Kind.ABORTED:
@@ -666,7 +670,7 @@ class Lab(World):
                     running.claims[item["file_path"]] = running.update_entered_at
                 if "job_run_id" in item:
                     _append(self.seen.recorded_runs[item["file_path"]], item["job_run_id"])
-            elif not key[0].startswith("LOCK#"):
+            elif not key[0].startswith(NOT_FILES):
                 if "deleted_at" not in item or key not in self._versions:
                     self._versions[key] = item.get("sequencer", "")
                 version = (item["file_path"], self._versions[key])

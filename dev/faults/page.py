@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from dev.faults.calls import PREEMPTIONS, Kind
-from dev.faults.campaign import CONTROL, INTERLEAVED, PAIRS, SCHEDULE, SKEWED, Result
+from dev.faults.campaign import CONTROL, INTERLEAVED, PAIRS, SCHEDULE, Result
 from dev.faults.controls import CONTROLS, UNREACHABLE
 from dev.faults.scenarios import SCENARIOS
 from dev.paths import DOCS
@@ -20,7 +20,7 @@ the trigger, suffers in turn. Then the world goes on (the queue redelivers, the 
 invariants of [dev/faults/invariants.py](../dev/faults/invariants.py) are checked. The definition and the functions
 are the real ones; moto plays the services. Repeat it with `make faults`, which writes this page.
 """
-KINDS = [*map(str, Kind), *PAIRS.values(), SKEWED, INTERLEAVED, SCHEDULE, CONTROL]
+KINDS = [*map(str, Kind), *PAIRS.values(), INTERLEAVED, SCHEDULE, CONTROL]
 ALL = "all"
 COLUMNS = (
     "What befalls the calls",

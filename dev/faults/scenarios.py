@@ -4,14 +4,18 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
+from unittest import mock
 
 from moto.glue.exceptions import ConcurrentRunsExceededException, GlueClientError
 
 from dev.faults.lab import Lab
+from dev.simulator.world import INPUT_BUCKET, TRACKING_TABLE
 from manifest_builder import clock
+from manifest_builder.files import FileVersion
 from manifest_builder.manifests import START_SETTLE_SECONDS
 from manifest_builder.rows import FileRow
-from manifest_builder.tracking import file_rows, locks
+from manifest_builder.settings import settings
+from manifest_builder.tracking import file_rows, locks, table
 
 MB = 1024**2
 DAY = "2025-12-23"
@@ -186,6 +190,26 @@ def delete_released(lab: Lab) -> None:
     lab.deliver_all()
 
 
+def prepare_forgotten_namesake(lab: Lab) -> None:
+    """Two files of one name in two folders. The first one's row has expired, by a setting that is changed since."""
+    with mock.patch.dict("os.environ", RETENTION_DAYS="1"):
+        settings.cache_clear()
+        file = FileVersion("message", INPUT_BUCKET, f"earlier/{DAY}-0.ndjson", 15 * MB, "etag", None, "01")
+        name = file_rows.record_quarantine(DAY, file, "wrong, whatever it is", None).file_name
+    settings.cache_clear()
+    arrive(lab, 1)
+    lab.deliver_all()
+    lab.dynamodb.delete_item(TableName=TRACKING_TABLE, Key=table.key(DAY, name))
+    lab.later += timedelta(days=2)
+
+
+def send_again_and_fill(lab: Lab) -> None:
+    """The event of the second one comes again, with a file that fills a batch."""
+    lab.repeat(lab.seen.messages[0])
+    arrive(lab, 1, folder="b")
+    lab.deliver_all()
+
+
 def without_sequencer(event: dict[str, str]) -> dict[str, str]:
     """The event as `ops release` sends it."""
     document = json.loads(event["body"])
@@ -232,5 +256,6 @@ SCENARIOS = [
     Scenario("the ends of two runs were never told", sweep, prepare_untold_runs, ASKED_AT_EVERY_SWEEP),
     Scenario("files are deleted before and after their manifest is cut", remove, prepare_removals),
     Scenario("a released file is deleted before its event comes", delete_released, prepare_released_file),
+    Scenario("a namesake's row has expired under an earlier setting", send_again_and_fill, prepare_forgotten_namesake),
 ]
-SMALLEST, REMOVALS, RELEASE = SCENARIOS[0], SCENARIOS[-2], SCENARIOS[-1]
+SMALLEST, GIVEN_UP, (REMOVALS, RELEASE, NAMESAKE) = SCENARIOS[0], SCENARIOS[4], SCENARIOS[-3:]

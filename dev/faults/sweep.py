@@ -2,29 +2,15 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import timedelta
 from functools import cache
 from itertools import combinations
 
-from dev.faults.calls import ZOMBIES, Call, Fault, Kind
+from dev.faults.calls import SKEWS, ZOMBIES, Call, Fault, Kind
 from dev.faults.invariants import violations
 from dev.faults.lab import Lab
 from dev.faults.scenarios import DAY, MB, SMALLEST, Scenario
 
 PAIR_KINDS = (Kind.LOST, Kind.KILLED_AFTER)
-SKEW = timedelta(minutes=5)
-
-
-@dataclass(frozen=True)
-class Skew:
-    """A function whose clock is ahead; behind, if `ahead` is negative."""
-
-    state: str
-    ahead: timedelta
-
-    def __str__(self) -> str:
-        minutes = self.ahead / timedelta(minutes=1)
-        return f"the clock of {self.state} is {abs(minutes):.0f} minutes {'ahead' if minutes > 0 else 'behind'}"
 
 
 @dataclass(frozen=True)
@@ -34,12 +20,11 @@ class Run:
     scenario: Scenario
     faults: tuple[Fault, ...]
     calls: tuple[Call, ...] = ()
-    skew: Skew | None = None
 
     def __str__(self) -> str:
-        faults = [f"{self.calls[fault.call]} {str(fault).split(' ', 2)[2]}" for fault in self.faults]
-        skew = [str(self.skew)] if self.skew else []
-        return f"{self.scenario}: " + ", then ".join([*skew, *faults])
+        return f"{self.scenario}: " + ", then ".join(
+            f"{self.calls[fault.call]} {str(fault).split(' ', 2)[2]}" for fault in self.faults
+        )
 
     @property
     def may_run_twice(self) -> bool:
@@ -75,7 +60,7 @@ class Result:
 @cache
 def calls_of(scenario: Scenario) -> tuple[Call, ...]:
     """The calls of the scenario when nothing goes wrong. Plays it once for each process."""
-    with lab_of(Run(scenario, ())) as lab:
+    with Lab(environment=scenario.environment, rival=rival) as lab:
         scenario.play(lab)
         wrong = violations(lab)
         assert not wrong, f"{scenario} does not even hold without faults: {wrong}"
@@ -101,29 +86,22 @@ def pairs_of_faults(scenario: Scenario = SMALLEST) -> Iterator[Run]:
             yield Run(scenario, faults, calls)
 
 
-def skewed(scenario: Scenario) -> Iterator[Run]:
-    """One function of the scenario has a wrong clock: without a fault, and if the answer to a start is lost."""
+def lost_starts_under_wrong_clocks(scenario: Scenario) -> Iterator[Run]:
+    """The clock of a function goes wrong at its first invocation; later the answer to a start of the job is lost."""
     calls = calls_of(scenario)
-    starts = [call for call in calls if call.operation == "StartJobRun"]
-    states = dict.fromkeys(call.operation for call in calls if call.source == "invocation")
-    for state in states:
-        for ahead in (SKEW, -SKEW):
-            skew = Skew(state, ahead)
-            yield Run(scenario, (), calls, skew)
-            for start in starts:
-                yield Run(scenario, (Fault(start.number, Kind.LOST, lasting=True),), calls, skew)
-
-
-def lab_of(run: Run) -> Lab:
-    """The lab of a run, before its faults."""
-    skews = {run.skew.state: run.skew.ahead} if run.skew else {}
-    return Lab(environment=run.scenario.environment, skews=skews, rival=rival)
+    first = {call.operation: call for call in reversed(calls) if call.source == "invocation"}
+    for start in calls:
+        if start.operation == "StartJobRun":
+            for call in first.values():
+                for kind in SKEWS:
+                    if call.number < start.number:
+                        lost = Fault(start.number, Kind.LOST, lasting=True)
+                        yield Run(scenario, (Fault(call.number, kind), lost), calls)
 
 
 def execute(run: Run) -> Result:
     """Plays the scenario under the faults, lets everything settle, and checks the invariants."""
-    with lab_of(run) as lab:
-        lab.faults = run.faults
+    with Lab(environment=run.scenario.environment, faults=run.faults, rival=rival) as lab:
         run.scenario.play(lab)
         return result_of(run, outcome_of(lab))
 
@@ -137,9 +115,7 @@ def result_of(run: Run, outcome: Outcome) -> Result:
     if run.may_run_twice:
         wrong = tuple(text for text in wrong if not text.startswith("no_manifest_starts_a_second_run"))
     # The second fault of a pair may hit a call that is not made any more after the first.
-    # With a wrong clock too: the scenario may take another turn before the call.
-    reached = run.skew is not None or run.faults[0] in outcome.reached
-    return Result(run, reached, wrong, outcome.second_runs, outcome.merged)
+    return Result(run, run.faults[0] in outcome.reached, wrong, outcome.second_runs, outcome.merged)
 
 
 def rival(lab: Lab) -> None:

@@ -78,6 +78,8 @@ ENVIRONMENT = {
     "QUEUE_URL": f"https://sqs.{REGION}.amazonaws.com/{ACCOUNT}/input-queue",
 }
 
+NOT_FILES = ("LOCK#", "MANIFEST#", retention.PARTITION)
+"""The beginnings of the partition keys of items that are no rows of files."""
 BEGINNING = datetime(2025, 12, 23, 10, tzinfo=UTC)
 TICK = timedelta(milliseconds=1)
 """Time that passes at each reading of the clock, the same in every run."""
@@ -182,9 +184,9 @@ class World:
 
     @staticmethod
     def _forget_caches() -> None:
-        for cached in (settings, aws.dynamodb, aws.s3, aws.s3_for_copies, aws.glue, aws.sns):
+        clients = (aws.dynamodb, aws.s3, aws.s3_for_copies, aws.glue, aws.sns)
+        for cached in (settings, *clients, retention.remember, retention.read):
             cached.cache_clear()
-        retention.forget_caches()
 
     def _create(self) -> None:
         self.dynamodb = client("dynamodb")
@@ -311,11 +313,7 @@ class World:
 
     def files(self) -> dict[str, dict[str, Any]]:
         """File rows by path."""
-        return {
-            row["file_path"]: row
-            for row in self.rows()
-            if not row["date_prefix"].startswith(("LOCK#", "MANIFEST#", "RETENTION"))
-        }
+        return {row["file_path"]: row for row in self.rows() if not row["date_prefix"].startswith(NOT_FILES)}
 
     def statuses(self) -> Counter[str]:
         return Counter(row["status"] for row in self.files().values())

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 UNKNOWN = "UNKNOWN"
 """The state, in this application, of a run that Glue does not know: not yet, or not any more."""
+ENDED_BADLY = {"FAILED", "TIMEOUT", "ERROR", "EXPIRED", "STOPPED"}
+"""The states in which Glue ends a run without success."""
 CLOCK_SKEW = timedelta(minutes=5)
 """The record's times come from a function's clock, the run's from Glue's."""
 

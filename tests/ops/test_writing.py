@@ -267,6 +267,14 @@ def test_a_flush_whose_date_is_locked_in_between_says_that_it_did_nothing(operat
     assert operator.statuses() == {"pending": 1}
 
 
+def test_ctrl_c_while_a_flush_waits_says_that_the_execution_goes_on(operator: Operator) -> None:
+    operator.deliver(operator.upload(FLUSHED, MB))
+    with mock.patch.object(operator, "_sleep", side_effect=KeyboardInterrupt):
+        said = operator.ops("flush", DATE, "--yes")
+    assert (said.code, said.out) == (130, "")
+    assert said.err.endswith(f"stopped waiting; the execution goes on: {operator.started[0]}\n")
+
+
 def test_a_flush_takes_files_that_came_later_by_the_clock_of_the_operator(operator: Operator) -> None:
     operator.deliver(operator.upload(FLUSHED, MB))
     (row,) = operator.files().values()

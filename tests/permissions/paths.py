@@ -139,7 +139,8 @@ def rows_expire(world: World) -> None:
 
 
 def in_a_new_process(function: Function, event: dict[str, Any]) -> Any:
-    retention.forget_caches()
+    retention.remember.cache_clear()
+    retention.read.cache_clear()
     return function(event, None)
 
 

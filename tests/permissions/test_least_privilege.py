@@ -9,8 +9,8 @@ from tests.permissions.paths import record
 from tests.permissions.policies import Statement, missing, parsed, statements_of, unused
 from tests.template.sam import LOG_AND_TRACE_DELIVERY, functions, resources
 
-# Recording takes a while: one process does it for all tests.
-pytestmark = pytest.mark.xdist_group("permissions")
+# Recording plays every scenario, which takes 25 s of processor time: one process does it for all tests.
+pytestmark = [pytest.mark.xdist_group("permissions"), pytest.mark.timeout(300)]
 
 BY_LAMBDA = {"logs:CreateLogStream", "logs:PutLogEvents", "xray:PutTraceSegments", "xray:PutTelemetryRecords"}
 """Lambda delivers a function's log and traces with the function's role."""

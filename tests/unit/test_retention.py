@@ -171,7 +171,8 @@ def test_the_shortest_retention_is_remembered_before_the_first_row_that_it_is_of
     for days, shortest in (("30", 30), ("90", 30), ("7", 7), ("0", 7)):
         environment(RETENTION_DAYS=days)
         retention.expiry()
-        retention.forget_caches()
+        retention.remember.cache_clear()
+        retention.read.cache_clear()
         assert retention.shortest_days() == shortest
 
 

@@ -4,16 +4,14 @@ Today's setting says nothing of rows of the past, so one item remembers the shor
 It is written before the first row that can expire so early.
 """
 
-from datetime import datetime, timedelta
-from functools import cache
+from datetime import timedelta
+from functools import cache, lru_cache
 
 from manifest_builder import clock
 from manifest_builder.settings import settings
 from manifest_builder.tracking import table
 
 PARTITION = SORT_KEY = "RETENTION"
-LOOKED_UP_AGAIN_AFTER = timedelta(hours=1)
-"""A row lives for a day at least, so nothing has been forgotten that was not remembered an hour ago."""
 
 
 def expiry() -> int | None:
@@ -21,28 +19,31 @@ def expiry() -> int | None:
     days = settings().retention_days
     if not days:
         return None
-    _remember(days)
+    remember(days)
     return int((clock.now() + timedelta(days=days)).timestamp())
 
 
-def shortest_days() -> int | None:
-    """The shortest time, in days, for which the row of a finished file was ever kept; None: for ever."""
-    return _memory().look_up()
-
-
 def may_have_forgotten() -> bool:
-    """Whether the row of a file that has been finished may be missing."""
+    """Whether the row of a finished file may be missing because it has expired."""
     return bool(settings().retention_days) or shortest_days() is not None
 
 
-def forget_caches() -> None:
-    """For tests: as in a new process."""
-    _remember.cache_clear()
-    _memory.cache_clear()
+def shortest_days() -> int | None:
+    """The shortest time, in days, for which the row of a finished file was ever kept; None: for ever.
+
+    Read once an hour. That is often enough: a row is kept for a day at least after its retention is remembered.
+    """
+    return read(hour=int(clock.now().timestamp() // 3600))
+
+
+@lru_cache(maxsize=1)
+def read(hour: int) -> int | None:
+    item = table.get(PARTITION, SORT_KEY)
+    return int(item["shortest_days"]) if item else None
 
 
 @cache
-def _remember(days: int) -> None:
+def remember(days: int) -> None:
     table.update_if(
         PARTITION,
         SORT_KEY,
@@ -51,25 +52,3 @@ def _remember(days: int) -> None:
         {":days": days, ":now": clock.to_text(clock.now())},
         names={"#days": "shortest_days"},
     )
-
-
-class _Memory:
-    """The item, read at first use, and again now and then while there is none."""
-
-    def __init__(self) -> None:
-        self._days: int | None = None
-        self._looked_up_at: datetime | None = None
-
-    def look_up(self) -> int | None:
-        now = clock.now()
-        is_fresh = self._looked_up_at is not None and now - self._looked_up_at < LOOKED_UP_AGAIN_AFTER
-        if not is_fresh:
-            item = table.get(PARTITION, SORT_KEY)
-            self._days = int(item["shortest_days"]) if item else None
-            self._looked_up_at = now
-        return self._days
-
-
-@cache
-def _memory() -> _Memory:
-    return _Memory()
