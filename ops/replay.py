@@ -21,7 +21,6 @@ EXAMPLES = (
     "replay manifests/2025-12-23/batch-0001-20251223T100000000000Z.json --force --yes",
 )
 REFUSED = 1
-READ_ALREADY = "its files were read, and would be read a second time"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -55,16 +54,14 @@ def run(stack: Stack, options: argparse.Namespace, screen: Screen) -> int:
 def _why_not(record: ManifestRecord) -> str | None:
     """Why another run might read the files twice. Glue is asked: the record may not have heard of the run's end yet."""
     if record.status == "succeeded":
-        return f"it is succeeded: {READ_ALREADY}"
+        return "it is succeeded: its files were read, and would be read a second time"
     if record.status == "open" or not record.job_run_id:
         return None
     state = job_runs.read_run(record.job_run_id, record.job_name)["JobRunState"]
-    if state == "SUCCEEDED":
-        return f"it is {record.status}, and Glue says that its run is SUCCEEDED: {READ_ALREADY}"
     given_up = state == job_runs.UNKNOWN and record.status == "failed"
     if given_up or state in job_runs.ENDED_BADLY:
         return None
-    return f"it is {record.status}, and Glue says that its run is {state}: two runs would read the files"
+    return f"it is {record.status}, and Glue says that its run is {state}: another run would read the files too"
 
 
 def _reopen(record: ManifestRecord) -> bool:

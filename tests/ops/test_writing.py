@@ -90,10 +90,12 @@ def test_a_manifest_whose_run_lives_or_has_succeeded_is_replayed_by_force_alone_
     assert operator.ops("replay", record["file_path"], "--yes", "--force").code == 0
 
 
-def test_a_manifest_whose_run_has_failed_unheard_is_replayed(operator: Operator) -> None:
-    record = operator.a_manifest(FLUSHED)
+def test_a_manifest_whose_run_has_failed_unheard_is_replayed_with_all_its_retries(operator: Operator) -> None:
+    record = operator.a_manifest(FLUSHED, attempt=3)
     operator.end_run(record["job_run_id"], "FAILED")
     assert operator.ops("replay", record["file_path"], "--yes").code == 0
+    (record,) = operator.manifest_records()
+    assert (record["attempt"], record["replayed_after"]) == (4, 3)
 
 
 def test_a_replay_that_ended_before_its_sweep_is_finished_by_saying_it_again(operator: Operator) -> None:

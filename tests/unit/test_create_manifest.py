@@ -42,8 +42,8 @@ def token(account: Account) -> str:
     return "token-1"
 
 
-def create(token: str, batch_index: int = 1, *, flush_before: str | None = None) -> dict[str, Any]:
-    event = {
+def create(token: str, batch_index: int = 1, *, flush_before: str | None = None, **entered_at: str) -> dict[str, Any]:
+    event = entered_at | {
         "run_id": "run-1",
         "date_prefix": DATE,
         "flush_before": flush_before,
@@ -385,6 +385,40 @@ def test_a_start_attempted_less_than_60_seconds_ago_is_not_resumed_and_new_batch
     track(*FULL)
     locks.acquire(DATE, "run-1", "token-2", clock.now())
     assert create("token-2")["record"]["file_name"] == "batch-0001-token-2"
+
+
+@pytest.mark.parametrize("minutes", [-60, 60])
+def test_the_age_of_an_attempt_is_measured_by_the_clock_of_the_machine(
+    account: Account, token: str, minutes: int
+) -> None:
+    commit_under(account, a_manifest())
+    partition, attempted_at = f"MANIFEST#{DATE}", NOON + timedelta(minutes=minutes)
+    assert manifest_records.claim_start(partition, a_manifest().record_name, "run-0", None, attempted_at)
+
+    def is_resumed(seconds: int) -> bool:
+        entered_at = clock.to_text(attempted_at + timedelta(seconds=seconds))
+        needed: bool = create(token, entered_at=entered_at)["needed"]
+        return needed
+
+    assert not is_resumed(START_SETTLE_SECONDS - 1)
+    assert is_resumed(START_SETTLE_SECONDS)
+
+
+def test_a_manifest_is_committed_within_its_lease_by_the_clock_of_the_machine(account: Account) -> None:
+    track(*FULL)
+    entered = NOON - timedelta(hours=1)  # an hour behind the clock of the function
+    assert locks.acquire(DATE, "run-1", "token-1", entered)
+    within, after = (clock.to_text(entered + timedelta(seconds=seconds)) for seconds in (299, 301))
+
+    with pytest.raises(LockLost):
+        create("token-1", entered_at=after)
+    assert create("token-1", entered_at=within)["needed"] is True
+
+
+def test_the_simulator_lists_the_newest_runs_first_as_glue_does(account: Account) -> None:
+    started = [account.glue.start_job_run(JobName=GLUE_JOB)["JobRunId"] for _ in range(3)]
+    listed = [run["Id"] for run in account.glue.get_job_runs(JobName=GLUE_JOB)["JobRuns"]]
+    assert listed == started[::-1]
 
 
 def test_a_stale_attempt_without_a_run_is_returned_to_be_claimed(account: Account, token: str) -> None:

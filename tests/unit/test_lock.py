@@ -21,6 +21,21 @@ def acquire(run_id: str = "run-1", date_prefix: str = DATE) -> dict[str, Any]:
     return acquire_lock.handler({"run_id": run_id, "date_prefix": date_prefix}, None)
 
 
+@pytest.mark.parametrize("minutes", [-60, -5, 5, 60])
+def test_a_lease_is_measured_by_the_clock_of_the_machine(account: Account, minutes: int) -> None:
+    """Whatever the clocks of the functions say that write it and judge it."""
+
+    def acquired(run_id: str, seconds: int) -> bool:
+        entered_at = account.moment(minutes=minutes, seconds=seconds)
+        event = {"run_id": run_id, "date_prefix": DATE, "entered_at": entered_at}
+        answer: bool = acquire_lock.handler(event, None)["acquired"]
+        return answer
+
+    assert acquired("run-1", seconds=0)
+    assert not acquired("run-2", seconds=300)
+    assert acquired("run-2", seconds=301)
+
+
 def release(run_id: str = "run-1", token: str | None = None) -> dict[str, Any]:
     return release_lock.handler({"run_id": run_id, "date_prefix": DATE, "token": token}, None)
 

@@ -403,6 +403,15 @@ def open_manifest(account: Account) -> Account:
     return account
 
 
+@pytest.mark.parametrize("minutes", [-60, 60])
+def test_the_moment_of_an_attempt_is_the_machines(account: Account, manifest: Manifest, minutes: int) -> None:
+    named = manifest(*track(10))
+    entered_at = account.moment(minutes=minutes)
+    event = {"run_id": "run-1", "date_prefix": DATE, "manifest": named, "entered_at": entered_at}
+    assert update_status.handler(event, None)["claimed"] is True
+    assert account.record()["start_attempted_at"] == entered_at
+
+
 def test_a_start_never_attempted_is_claimed(open_manifest: Account) -> None:
     assert claim("run-1") is True
 
