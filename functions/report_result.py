@@ -10,27 +10,33 @@ FILE_OUTCOMES = ("tracked", "duplicate", "superseded", "quarantined", "deleted",
 
 @box
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
-    """The contract with start_workflow: batchItemFailures are the messages with a rejected or failed file.
+    """The contract with start_workflow: batchItemFailures are the messages with a rejected or failed file; of these,
+    the refused ones have no file that failed, so nothing of them is left to do.
 
     in:  {"run_id", "execution", "dates": [{"date_prefix", "outcome": "done" | "failed" | "lock_left",
           "files": [{"message_id", "file_path", "size_bytes", "outcome"}], "jobs_waiting": n}],
           "rejected": [{"messageId", "reason"}], "ignored": n}; failed files and dates have an "error"
-    out: {"batchItemFailures": [{"itemIdentifier"}], "failed_dates": n, "locks_left": n, "files": {outcome: n},
-          "rejected": n, "ignored": n, "jobs_waiting": n}
+    out: {"batchItemFailures": [{"itemIdentifier", "error": of a failed file}], "refused": [{"messageId", "reason"}],
+          "failed_dates": n, "locks_left": n, "files": {outcome: n}, "rejected": n, "ignored": n, "jobs_waiting": n}
     """
     files = [file for date in event["dates"] for file in date["files"]]
-    back_to_queue = {message["messageId"] for message in event["rejected"]}
+    errors: dict[str, str] = {}
     for file in files:
         if file["outcome"] == "failed":
-            back_to_queue.add(file["message_id"])
+            errors[file["message_id"]] = file["error"]
             log_failure("file failed", file, "file_path")
+    refused = [message for message in event["rejected"] if message["messageId"] not in errors]
     for date in event["dates"]:
         if date["outcome"] != "done":
             log_failure("date failed", date, "date_prefix")
 
     dates = Counter(date["outcome"] for date in event["dates"])
     answer = {
-        "batchItemFailures": [{"itemIdentifier": message_id} for message_id in sorted(back_to_queue)],
+        "batchItemFailures": [
+            *({"itemIdentifier": message_id, "error": errors[message_id]} for message_id in sorted(errors)),
+            *({"itemIdentifier": message["messageId"]} for message in refused),
+        ],
+        "refused": refused,
         "failed_dates": dates["failed"] + dates["lock_left"],
         "locks_left": dates["lock_left"],
         "files": {name: sum(file["outcome"] == name for file in files) for name in FILE_OUTCOMES},

@@ -23,7 +23,8 @@ import start_workflow
 from dev.bench import units
 from dev.bench.counts import Counts
 from dev.simulator import wire
-from dev.simulator.world import ACCOUNT, REGION, TRACKING_TABLE, Execution, World
+from dev.simulator.context import AT_ITS_BEGINNING
+from dev.simulator.world import ACCOUNT, BEGINNING, REGION, TRACKING_TABLE, Execution, World
 from manifest_builder import telemetry
 
 WRITES = {"PutItem", "UpdateItem", "DeleteItem"}
@@ -111,7 +112,7 @@ class MeteredWorld(World):
         event = {"Records": [_queue_record(message) for message in messages]}
         with self._inside("StartWorkflow"):
             self._count_invocation("StartWorkflow")
-            answer = start_workflow.handler(event, None)
+            answer = start_workflow.handler(event, AT_ITS_BEGINNING)
         assert answer == {"batchItemFailures": []}, answer
         self._counts.files += len(messages)
 
@@ -285,7 +286,7 @@ def _queue_record(message: dict[str, str]) -> dict[str, Any]:
     return {
         "messageId": message["messageId"],
         "receiptHandle": message["messageId"],
-        "attributes": {"ApproximateReceiveCount": "1"},
+        "attributes": {"ApproximateReceiveCount": "1", "SentTimestamp": str(int(BEGINNING.timestamp() * 1000))},
         "body": message["body"],
     }
 

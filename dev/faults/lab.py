@@ -26,6 +26,7 @@ from dev.engines.lambda_endpoint import Invocation
 from dev.faults.calls import PREEMPTIONS, READS, SKEWS, ZOMBIES, Call, Fault, Killed, Kind, Source, TimedOut
 from dev.faults.queue import Queue
 from dev.simulator import wire
+from dev.simulator.context import AT_ITS_BEGINNING
 from dev.simulator.world import (
     ACCOUNT,
     BEGINNING,
@@ -39,7 +40,7 @@ from dev.simulator.world import (
     Execution,
     World,
 )
-from manifest_builder import manifests
+from manifest_builder import manifests, redelivery
 from manifest_builder.tracking import marking, table
 
 NOT_COUNTED = -1
@@ -47,8 +48,8 @@ INVOCATION_ERRORS = {
     Kind.FAILS: "Lambda.ServiceException",
     Kind.LOST: "Lambda.SdkClientException",
     Kind.THROTTLED: "Lambda.TooManyRequestsException",
-    Kind.KILLED_BEFORE: "Runtime.ExitError",
-    Kind.KILLED_AFTER: "Runtime.ExitError",
+    Kind.KILLED_BEFORE: "Lambda.Unknown",
+    Kind.KILLED_AFTER: "Lambda.Unknown",
     Kind.TIMES_OUT: "States.Timeout",
     Kind.ABORTED: "Lambda.Aborted",
 }
@@ -179,7 +180,7 @@ class Lab(World):
 
         enter(mock.patch.object(BotocoreStubber, "__call__", send))
         enter(mock.patch.object(marking, "ThreadPoolExecutor", _InThisThread))
-        enter(mock.patch.object(start_workflow, "ThreadPoolExecutor", _InThisThread))
+        enter(mock.patch.object(redelivery, "random", SimpleNamespace(uniform=lambda least, most: most)))
         in_order = SimpleNamespace(sample=lambda population, k: population[:k])
         enter(mock.patch.object(find_stalled_dates, "random", in_order))
         enter(mock.patch.object(table, "time", SimpleNamespace(sleep=lambda _: None)))
@@ -245,7 +246,7 @@ class Lab(World):
         with self.watch():
             self._told("trigger", records)
             try:
-                answer = start_workflow.handler({"Records": records}, None)
+                answer = start_workflow.handler({"Records": records}, AT_ITS_BEGINNING)
             except (Exception, Killed, TimedOut):
                 return True  # no answer: the visibility timeout brings the messages back
         back = {failure["itemIdentifier"] for failure in answer["batchItemFailures"]}
@@ -362,7 +363,7 @@ class Lab(World):
             "told so far": self._story,
             "under way": [running.started_at, running.aborted, running.update_entered_at, running.claims, _skew.get()],
             "time": [self._ticks, self.later, self.skews],
-            "queue": [self.queue.messages, self.queue.dead, self._copies],
+            "queue": [self.queue.messages, self.queue.dead, self.queue.lost, self.queue.sent, self._copies],
             "versions": list(self._versions.items()),
             "seen": {
                 name: list(seen.items()) if isinstance(seen, dict) else seen for name, seen in vars(self.seen).items()
@@ -386,6 +387,8 @@ class Lab(World):
             process = lambda: wire.answer(  # noqa: E731
                 request, 200, self.queue.change_visibility(request.body, self.time())
             )
+        elif operation == "SendMessage":
+            process = lambda: wire.answer(request, 200, self.queue.send_message(request.body, self.time()))  # noqa: E731
         elif service == "sfn" or not _watching.get():
             return process()
         source = self._source_of(service, operation, request)
@@ -533,9 +536,9 @@ class Lab(World):
         try:
             return super().invoke(parameters)
         except Killed:
-            return _function_error("Runtime.ExitError")
+            return _function_error("Lambda.Unknown")
         except TimedOut:
-            return _function_error("Sandbox.Timedout")
+            return _function_error("Lambda.Unknown")
         finally:
             _skew.reset(skew)
 

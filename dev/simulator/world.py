@@ -46,6 +46,7 @@ TRACKING_TABLE = "tracking-table"
 GLUE_JOB = "glue-job"
 ACCOUNT = "123456789012"
 REGION = "us-east-1"
+DEAD_LETTER_QUEUE_URL = f"https://sqs.{REGION}.amazonaws.com/{ACCOUNT}/dead-letter-queue"
 
 FUNCTIONS = {
     "ParseEvent": "parse_event",
@@ -76,6 +77,7 @@ ENVIRONMENT = {
     "POWERTOOLS_LOG_LEVEL": "CRITICAL",
     "STATE_MACHINE_ARN": f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:manifest-builder",
     "QUEUE_URL": f"https://sqs.{REGION}.amazonaws.com/{ACCOUNT}/input-queue",
+    "DEAD_LETTER_QUEUE_URL": DEAD_LETTER_QUEUE_URL,
 }
 
 NOT_FILES = ("LOCK#", "MANIFEST#", retention.PARTITION)

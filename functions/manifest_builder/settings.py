@@ -69,6 +69,7 @@ class StartSettings:
 
     state_machine_arn: str
     queue_url: str
+    dead_letter_queue_url: str
     retry_delay_seconds: int
 
 
@@ -77,6 +78,7 @@ def read_start_settings(environ: Mapping[str, str]) -> StartSettings:
     return StartSettings(
         state_machine_arn=_required(environ, "STATE_MACHINE_ARN"),
         queue_url=_required(environ, "QUEUE_URL"),
+        dead_letter_queue_url=_required(environ, "DEAD_LETTER_QUEUE_URL"),
         retry_delay_seconds=_whole(environ, "RETRY_DELAY_SECONDS", "60", at_least=0, at_most=900),
     )
 

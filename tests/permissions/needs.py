@@ -70,9 +70,9 @@ def _needs(call: Call) -> Iterator[Need]:
             yield Need("lambda:InvokeFunction", arguments["FunctionName"])
         case "stepfunctions", "StartSyncExecution":
             yield Need("states:StartSyncExecution", arguments["stateMachineArn"])
-        case "sqs", "ChangeMessageVisibilityBatch":
+        case "sqs", "ChangeMessageVisibilityBatch" | "SendMessage":
             queue = arguments["QueueUrl"].rpartition("/")[2]
-            yield Need("sqs:ChangeMessageVisibility", f"arn:aws:sqs:{REGION}:{ACCOUNT}:{queue}")
+            yield Need(f"sqs:{call.operation.removesuffix('Batch')}", f"arn:aws:sqs:{REGION}:{ACCOUNT}:{queue}")
         case _:
             raise unknown(call)
 

@@ -1,5 +1,6 @@
 """Every AWS call of the functions and the Glue job: workflow scenarios, the trigger, the job, and rare paths."""
 
+import json
 from collections.abc import Callable
 from typing import Any
 from unittest import mock
@@ -57,6 +58,8 @@ def record() -> list[Call]:
     with Lab(environment=LIMIT_30_MB) as lab, Recording(calls):
         prepare_mixed(lab)
         lab.deliver_all()
+        a_large_message_is_divided(lab)
+        functions_are_throttled(lab)
     for path in RARE_PATHS:
         with World(environment=LIMIT_30_MB) as world, Recording(calls):
             path(world)
@@ -65,6 +68,23 @@ def record() -> list[Call]:
         with recording.calls_of(JOB):
             the_glue_job_reads(manifest_path)
     return calls + CALLS_OF_GLUE_AND_SPARK
+
+
+def a_large_message_is_divided(lab: Lab) -> None:
+    records = [json.loads(lab.upload(f"{DAY}-{number}.ndjson", MB)["body"])["Records"][0] for number in range(2)]
+    body = json.dumps({"Records": [record | {"padding": "x" * 200_000} for record in records]})
+    lab.queue.send({"messageId": "large", "body": body}, lab.time())
+    lab.deliver_all()
+
+
+def functions_are_throttled(lab: Lab) -> None:
+    def throttle(function: Function, event: dict[str, Any]) -> Any:
+        raise type("Lambda.TooManyRequestsException", (Exception,), {})
+
+    lab.around["ParseEvent"] = throttle
+    lab.arrive(f"{DAY}-throttled.ndjson", MB)
+    lab.deliver_all()
+    del lab.around["ParseEvent"]
 
 
 def a_version_of_a_file_is_refused(world: World) -> None:

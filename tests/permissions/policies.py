@@ -39,7 +39,10 @@ REFERENCES = {
     "QuarantineBucket.Arn": f"arn:aws:s3:::{QUARANTINE_BUCKET}",
     "OutputBucket.Arn": f"arn:aws:s3:::{OUTPUT_BUCKET}",
     "TrackingTable.Arn": f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{TRACKING_TABLE}",
-    "InputQueue.Arn": f"arn:aws:sqs:{REGION}:{ACCOUNT}:{ENVIRONMENT['QUEUE_URL'].rpartition('/')[2]}",
+    **{
+        f"{queue}.Arn": f"arn:aws:sqs:{REGION}:{ACCOUNT}:{ENVIRONMENT[url].rpartition('/')[2]}"
+        for queue, url in (("InputQueue", "QUEUE_URL"), ("DeadLetterQueue", "DEAD_LETTER_QUEUE_URL"))
+    },
 } | {f"{state}Function.Arn": function_arn(state) for state in FUNCTIONS}
 
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+from datetime import timedelta
 
 import cfnlint.api
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from dev.paths import CODE, DEFINITION, ROOT, TEMPLATE
 from dev.template import all_states, template
 from glue import ndjson_to_parquet
+from manifest_builder import redelivery
 from manifest_builder.settings import read_settings, read_start_settings
 from tests.template.sam import (
     Json,
@@ -124,12 +126,20 @@ def test_every_function_ends_before_the_machine() -> None:
     assert {box for box in BOXES if functions()[box]["Timeout"] >= machine_seconds} == set()
 
 
-def test_a_message_outlives_its_retries_and_its_time_among_the_dead() -> None:
-    """SQS measures the age of a message in a dead-letter queue from its arrival in the first queue."""
-    queue, dead = properties("InputQueue"), properties("DeadLetterQueue")
-    receives = queue["RedrivePolicy"]["maxReceiveCount"]
-    longest_wait = max(queue["VisibilityTimeout"], PARAMETERS["LockTtlSeconds"]["MaxValue"])
-    assert receives * longest_wait < queue["MessageRetentionPeriod"] < dead["MessageRetentionPeriod"]
+def test_a_message_is_moved_before_the_queue_deletes_it_and_is_not_moved_early_for_its_receives() -> None:
+    """SQS deletes a message at the end of its retention without moving it to the dead-letter queue."""
+    queue = properties("InputQueue")
+    assert timedelta(seconds=queue["MessageRetentionPeriod"]) == redelivery.QUEUE_RETENTION
+    longest_wait = max(queue["VisibilityTimeout"], PARAMETERS["LockTtlSeconds"]["MaxValue"] + 1)
+    assert timedelta(seconds=2 * longest_wait) < redelivery.QUEUE_RETENTION - redelivery.ANY_FAILURE
+    # SQS's longest, and its greatest count.
+    assert (queue["MessageRetentionPeriod"], queue["RedrivePolicy"]["maxReceiveCount"]) == (1209600, 1000)
+    receives = redelivery.ANY_FAILURE / timedelta(seconds=0.75 * redelivery.LONGEST_DELAY_SECONDS)
+    assert receives + 20 < queue["RedrivePolicy"]["maxReceiveCount"]
+
+
+def test_dead_letters_are_kept_as_long_as_sqs_keeps_messages() -> None:
+    assert properties("DeadLetterQueue")["MessageRetentionPeriod"] == 1209600
 
 
 def test_the_queue_feeds_the_trigger_ten_messages_at_a_time_under_a_cap() -> None:

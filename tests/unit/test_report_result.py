@@ -26,6 +26,7 @@ def report(*dates: dict[str, Any], rejected: list[dict[str, str]] | None = None,
 def test_the_output_of_an_execution_without_files_has_every_field() -> None:
     assert report() == {
         "batchItemFailures": [],
+        "refused": [],
         "failed_dates": 0,
         "locks_left": 0,
         "files": dict.fromkeys(report_result.FILE_OUTCOMES, 0),
@@ -63,11 +64,19 @@ def test_a_message_with_failed_or_rejected_files_is_one_batch_item_failure() -> 
     )
 
     assert answer["batchItemFailures"] == [
+        {"itemIdentifier": "message-2", "error": "States.Timeout"},
+        {"itemIdentifier": "message-3", "error": "States.Timeout"},
         {"itemIdentifier": "message-1"},
-        {"itemIdentifier": "message-2"},
-        {"itemIdentifier": "message-3"},
     ]
     assert answer["rejected"] == 2
+
+
+def test_a_rejected_message_is_refused_for_good_unless_one_of_its_files_failed() -> None:
+    rejected = [{"messageId": f"message-{number}", "reason": "record 2 has no key"} for number in (1, 2)]
+
+    answer = report(a_date(a_result("failed", "message-2"), a_result("tracked", "message-1")), rejected=rejected)
+
+    assert answer["refused"] == rejected[:1]
 
 
 def test_failed_dates_are_counted_and_include_dates_whose_lock_was_not_released() -> None:

@@ -16,6 +16,7 @@ REQUIRED = {"MANIFEST_BUCKET": "manifests", "TRACKING_TABLE": "tracking", "GLUE_
 START = {
     "STATE_MACHINE_ARN": "arn:aws:states:us-east-1:123456789012:stateMachine:m",
     "QUEUE_URL": "https://sqs.us-east-1.amazonaws.com/123456789012/q",
+    "DEAD_LETTER_QUEUE_URL": "https://sqs.us-east-1.amazonaws.com/123456789012/dead",
 }
 
 

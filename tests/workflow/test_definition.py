@@ -20,6 +20,8 @@ SERVICES = {
     "${GlueStartJobRunResource}": ("glue", "StartJobRun"),
     "${DynamoDbUpdateItemResource}": ("dynamodb", "UpdateItem"),
 }
+ENDED_WITHOUT_ANSWER = {"Lambda.Unknown", "Runtime.ExitError", "Sandbox.Timedout"}
+"""Errors of a function whose time or memory was used up."""
 MACHINE_SECONDS = json.loads(DEFINITION.read_text())["TimeoutSeconds"]
 CRITICAL_SECTION = ["AcquireLock", "CreateManifest", "UpdateStatus", "StartGlueJob", "RecordJobRun", "ReleaseLock"]
 CRITICAL_SECTION_SECONDS = 70
@@ -35,9 +37,35 @@ def test_every_task_has_a_timeout_and_retries_no_more_than_transient_errors(name
     assert task["TimeoutSeconds"] > 0
     assert task["Retry"], f"{name} retries nothing"
     errors = {error for retrier in task["Retry"] for error in retrier["ErrorEquals"]}
-    blanket = {"States.ALL", "States.TaskFailed", "States.Timeout"}
+    blanket = {"States.ALL", "States.TaskFailed"}
     assert not errors & blanket, f"{name} retries what may not be transient"
-    assert all(error.startswith(("Lambda.", "Glue.", "DynamoDB.")) for error in errors)
+    transient = ("Lambda.", "Glue.", "DynamoDB.")
+    assert all(error.startswith(transient) for error in errors - ENDED_WITHOUT_ANSWER - {"States.Timeout"})
+
+
+TOO_LONG_TO_REPEAT = {"FindStalledDates", "QuarantineFile"}
+"""Two attempts of their full time exceed the execution. The next sweep, or the queue, repeats them."""
+
+
+@pytest.mark.parametrize("name", sorted(LAMBDAS.keys() - TOO_LONG_TO_REPEAT))
+def test_a_function_that_ended_without_an_answer_is_called_once_more(name: str) -> None:
+    """Every box may run twice. Where time is short, a box that does not answer in its state's time is not repeated."""
+    retried = [set(retrier["ErrorEquals"]) for retrier in LAMBDAS[name]["Retry"] if retrier["MaxAttempts"] == 1]
+    expected = ENDED_WITHOUT_ANSWER if name in CRITICAL_SECTION else ENDED_WITHOUT_ANSWER | {"States.Timeout"}
+    assert [errors & (ENDED_WITHOUT_ANSWER | {"States.Timeout"}) for errors in retried] == [expected]
+
+
+@pytest.mark.parametrize("name", sorted(TOO_LONG_TO_REPEAT))
+def test_a_box_that_takes_long_is_not_repeated_after_its_full_time(name: str) -> None:
+    errors = {error for retrier in LAMBDAS[name]["Retry"] for error in retrier["ErrorEquals"]}
+    assert not errors & (ENDED_WITHOUT_ANSWER | {"States.Timeout"})
+    assert 2 * function_seconds(name) >= MACHINE_SECONDS
+
+
+@pytest.mark.parametrize("name", ["ParseEvent", "ValidateFile", "TrackFile", "RecordRemoval"])
+def test_a_box_before_the_threshold_may_be_repeated_and_leaves_time_for_the_build(name: str) -> None:
+    full_time = LAMBDAS[name]["TimeoutSeconds"]
+    assert 2 * full_time + 1 <= LATEST_START_SECONDS
 
 
 @pytest.mark.parametrize("name", LAMBDAS)

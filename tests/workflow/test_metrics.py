@@ -7,6 +7,7 @@ from dev.simulator.acts import LIMIT_30_MB, deliver
 from dev.simulator.telemetry import Metric, captured
 from dev.simulator.world import ENVIRONMENT, World, message_of_removal
 from tests.documents.markdown import OPERATIONS, names, table
+from tests.permissions.paths import functions_are_throttled
 from tests.template.monitoring import Look, alarms, looks
 from tests.template.sam import functions, resources
 from tests.workflow.scenarios import (
@@ -83,6 +84,7 @@ def written() -> set[Metric]:
     with Lab() as lab, captured() as telemetry:
         lab.queue.send({"messageId": "poison", "body": "no event"}, lab.time())
         assert lab.trigger()
+        functions_are_throttled(lab)
     return found | set(telemetry.metric_values)
 
 

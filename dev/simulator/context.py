@@ -1,0 +1,16 @@
+"""The context of a function's invocation."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Context:
+    """What start_workflow reads of Lambda's context."""
+
+    milliseconds: int
+
+    def get_remaining_time_in_millis(self) -> int:
+        return self.milliseconds
+
+
+AT_ITS_BEGINNING = Context(150_000)
