@@ -89,7 +89,8 @@ def run_all(messages: list[Message], context: Any) -> tuple[int, list[Result]]:
     If an execution fails because of its messages, each half of them has an execution of its own, down to the message
     that makes it fail: its neighbours are done.
     """
-    executions, results = 0, []
+    executions = 0
+    results: list[Result] = []
     waiting = deque(group(messages))
     while waiting:
         together = waiting.popleft()
@@ -97,42 +98,44 @@ def run_all(messages: list[Message], context: Any) -> tuple[int, list[Result]]:
             results += [Failure(message, "no time was left", untried=True) for message in together]
             continue
         executions += 1
-        failed, error = run(together)
+        not_done, error = run(together)
         if error and is_of_the_messages(error) and len(together) > 1:
             middle = len(together) // 2
             waiting += [together[:middle], together[middle:]]
         elif error == TOO_MUCH_DATA:
-            parts = divide(together[0].body)
-            results += put_back_in_parts(*together, parts) if parts else [Refusal(*together, too_large(*together))]
+            (message,) = together
+            parts = divide(message.body)
+            results += put_back_in_parts(message, parts) if parts else [Refusal(message, too_large(message))]
         else:
-            results += failed
+            results += not_done
     return executions, results
 
 
-def run(messages: list[Message]) -> tuple[list[Result], str | None]:
-    """Runs the state machine on these messages. Returns those that are not done, and the error of a FAILED execution."""
+def run(messages: list[Message]) -> tuple[list[Result], str]:
+    """Runs the state machine on these messages. Returns those that are not done, and the error of an execution that has
+    failed, if it has one."""
     ids = [message.message_id for message in messages]
     try:
         answer = stepfunctions().start_sync_execution(
             stateMachineArn=START.state_machine_arn, input=execution_input(messages)
         )
-    except ClientError as error:
-        code = error.response["Error"]["Code"]
+    except ClientError as refused:
+        code = refused.response["Error"]["Code"]
         logger.exception("StartSyncExecution returned an error", extra={"message_ids": ids})
         if code == INVALID_INPUT:
-            return list(failures_of_execution(messages, code, after_lease=False)), code
-        return [Failure(message, code, after_lease=code not in NOT_STARTED) for message in messages], None
-    except Exception as error:
+            return [*failures_of_execution(messages, code, after_lease=False)], code
+        return [Failure(message, code, after_lease=code not in NOT_STARTED) for message in messages], ""
+    except Exception as lost:
         # The execution may be running, and hold a lock until its lease ends.
         logger.exception("the response of StartSyncExecution was lost", extra={"message_ids": ids})
-        return [Failure(message, type(error).__name__, after_lease=True) for message in messages], None
+        return [Failure(message, type(lost).__name__, after_lease=True) for message in messages], ""
     if answer["status"] == "SUCCEEDED":
-        return results_of(messages, json.loads(answer["output"])), None
+        return results_of(messages, json.loads(answer["output"])), ""
     log_failure(answer, ids)
     error = answer.get("error", "") if answer["status"] == "FAILED" else ""
     # A timeout or an abort runs no Catch, so a lock may still be held.
     lock_left = answer["status"] != "FAILED" or error == LOCK_NOT_RELEASED
-    return list(failures_of_execution(messages, error, after_lease=lock_left)), error
+    return [*failures_of_execution(messages, error, after_lease=lock_left)], error
 
 
 def results_of(messages: list[Message], output: dict[str, Any]) -> list[Result]:
@@ -187,44 +190,43 @@ def bury(results: list[Result]) -> list[Failure]:
     A message that is sent there and not acknowledged is in both queues, which is harmless.
     """
     now = clock.now()
+    refusals = [result for result in results if isinstance(result, Refusal)]
     failures: list[Failure] = []
-    throttled = buried = 0
-    for result in results:
-        throttled += isinstance(result, Failure) and result.error in THROTTLES
-        refusal = given_up(result, now) if isinstance(result, Failure) else result
-        if refusal is None:
-            failures.append(result)
-            continue
-        try:
-            send_to_dead_letters(refusal)
-        except Exception as error:
-            logger.exception("not sent to the dead-letter queue", extra={"message_ids": [refusal.message.message_id]})
-            failures.append(Failure(refusal.message, type(error).__name__))
+    for failure in [result for result in results if isinstance(result, Failure)]:
+        refusal = given_up(failure, now)
+        if refusal:
+            refusals.append(refusal)
         else:
-            buried += 1
+            failures.append(failure)
+    unsent = [failure for failure in map(send_to_dead_letters, refusals) if failure]
+    throttled = sum(isinstance(result, Failure) and result.error in THROTTLES for result in results)
     if throttled:
         count("MessagesThrottled", throttled)
-    if buried:
-        count("MessagesBuried", buried)
-    return failures
+    if len(unsent) < len(refusals):
+        count("MessagesBuried", len(refusals) - len(unsent))
+    return failures + unsent
 
 
-def send_to_dead_letters(refusal: Refusal) -> None:
+def send_to_dead_letters(refusal: Refusal) -> Failure | None:
+    message, ids = refusal.message, [refusal.message.message_id]
     # Attributes take the characters of XML only, and count towards the size of the message (SQS, SendMessage).
     reason = "".join(character if character.isprintable() else "?" for character in refusal.reason)
-    attributes = {"reason": reason[:REASON_CHARACTERS] or "?", "message_id": refusal.message.message_id}
-    logger.error(
-        "message sent to the dead-letter queue", extra={"message_ids": [refusal.message.message_id], "reason": reason}
-    )
-    sqs().send_message(
-        QueueUrl=START.dead_letter_queue_url,
-        MessageBody=refusal.message.body,
-        MessageAttributes={
-            name: {"DataType": "String", "StringValue": text}
-            for name, text in attributes.items()
-            if refusal.message.has_room_for_attributes
-        },
-    )
+    attributes = {"reason": reason[:REASON_CHARACTERS] or "?", "message_id": message.message_id}
+    try:
+        sqs().send_message(
+            QueueUrl=START.dead_letter_queue_url,
+            MessageBody=message.body,
+            MessageAttributes={
+                name: {"DataType": "String", "StringValue": text}
+                for name, text in attributes.items()
+                if message.has_room_for_attributes
+            },
+        )
+    except Exception as error:
+        logger.exception("not sent to the dead-letter queue", extra={"message_ids": ids})
+        return Failure(message, type(error).__name__)
+    logger.error("message sent to the dead-letter queue", extra={"message_ids": ids, "reason": reason})
+    return None
 
 
 def postpone(failures: list[Failure]) -> None:

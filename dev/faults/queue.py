@@ -1,4 +1,4 @@
-"""The queue between S3 and the trigger: redelivery, visibility timeout, retention, dead letters. Time is the world's."""
+"""The queue between S3 and the trigger: redelivery, visibility, retention, dead letters, by the world's time."""
 
 import json
 from dataclasses import dataclass

@@ -202,8 +202,8 @@ def test_a_message_that_no_execution_can_take_is_a_dead_letter_at_once_and_start
     assert machine.dead_letters == {
         body: {
             "message_id": "message-1",
-            "reason": "an execution takes 261,120 bytes of messages, and as much of data; this message has 261,121 bytes, "
-            "and no records to divide",
+            "reason": "an execution takes 261,120 bytes of messages, and as much of data; "
+            "this message has 261,121 bytes, and no records to divide",
         }
     }
 
