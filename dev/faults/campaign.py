@@ -9,7 +9,7 @@ from typing import Protocol
 from hypothesis import seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from dev.faults import forks, interleave, sweep, worlds
+from dev.faults import forks, interleave, outages, sweep, worlds
 from dev.faults.calls import SKEWS
 from dev.faults.controls import CONTROLS, Control
 from dev.faults.scenarios import SMALLEST, Scenario
@@ -18,6 +18,7 @@ from dev.faults.sweep import Run
 
 PAIRS = {kind: f"pairs: {kind}" for kind in (*sweep.PAIR_KINDS, *SKEWS)}
 """By the kind of the first fault."""
+OUTAGE = "a service is out, for 1 to 720 minutes"
 INTERLEAVED = "executions interleaved by a seed"
 SCHEDULE = "schedules drawn by Hypothesis"
 CONTROL = "controls: a clause is broken on purpose"
@@ -98,6 +99,21 @@ def result_of(result: sweep.Result) -> Result:
 
 
 @dataclass(frozen=True)
+class Outlasting:
+    """A scenario during an outage of a service."""
+
+    run: outages.Run
+
+    @property
+    def name(self) -> str:
+        return str(self.run)
+
+    def play(self) -> Result:
+        outcome = outages.execute(self.run)
+        return Result(self.name, OUTAGE, outcome.violations, second_runs=outcome.second_runs)
+
+
+@dataclass(frozen=True)
 class Interleaved:
     """Executions whose calls are interleaved as a seed draws it."""
 
@@ -161,6 +177,7 @@ def suffering(scenarios: Sequence[Scenario]) -> Iterator[Trial]:
         yield from map(Suffering, runs)
         starts = sorted(sweep.lost_starts_under_wrong_clocks(scenario), key=lambda run: run.faults[0].call)
         yield from map(Suffering, starts)
+    yield from map(Outlasting, outages.runs(scenarios))
     if SMALLEST in scenarios:
         yield from map(Suffering, sorted(sweep.pairs_of_faults(), key=lambda run: run.faults[0].call))
 

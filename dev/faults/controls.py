@@ -24,10 +24,11 @@ import find_stalled_dates
 import record_outcome
 import start_workflow
 import track_file
-from dev.faults import invariants, sweep
+from dev.faults import invariants, queue, sweep
 from dev.faults.calls import SKEW, Call, Fault, Kind
 from dev.faults.invariants import Invariant, violations
-from dev.faults.lab import Lab
+from dev.faults.lab import Lab, Outage
+from dev.faults.outages import Outlasted
 from dev.faults.scenarios import (
     ASKED_AT_EVERY_SWEEP,
     DAY,
@@ -51,7 +52,7 @@ from dev.faults.scenarios import (
 )
 from dev.simulator.world import Function
 from dev.template import all_states
-from manifest_builder import aws, clock, job_runs, manifests, planning, versions
+from manifest_builder import aws, clock, job_runs, manifests, planning, redelivery, versions
 from manifest_builder.files import FileVersion
 from manifest_builder.manifests import ManifestRecord
 from manifest_builder.planning import Plan
@@ -672,6 +673,26 @@ CONTROLS = [
         invariants.the_latest_version_of_each_file_is_in_one_manifest_or_waits_for_a_reason,
         double=replaced(start_workflow, "LOCK_NOT_RELEASED", "no such error"),
         hits=(Hit("ReleaseLock", Kind.FAILS, lasting=True),),
+    ),
+    Control(
+        "a message is received until the outage is over",
+        Outlasted("a table that is out for twelve hours", deliver, prepare_one_date),
+        invariants.every_input_is_accounted_for,
+        double=replaced(queue, "MAX_RECEIVES", 5),
+    ),
+    Control(
+        "no failed message comes back later than half an hour after an outage",
+        Outlasted("a table that is out for twelve hours", deliver, prepare_one_date),
+        invariants.every_input_is_accounted_for,
+        double=replaced(redelivery, "LONGEST_DELAY_SECONDS", 43_200),
+    ),
+    Control(
+        "a message that meets an outage is not taken for one that fails by itself",
+        Outlasted(
+            "functions are out for a day", deliver, prepare_one_date, outage=Outage("lambda", Kind.THROTTLED, 1_440)
+        ),
+        invariants.every_input_is_accounted_for,
+        double=replaced(redelivery, "is_of_the_messages", lambda error: error != "ManifestFailed"),
     ),
     Control(
         "a run has an id of its own, not its execution's name",

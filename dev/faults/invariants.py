@@ -82,6 +82,8 @@ def the_latest_version_of_each_file_is_in_one_manifest_or_waits_for_a_reason(lab
 def every_input_is_accounted_for(lab: Lab) -> Iterator[str]:
     for message_id in lab.queue.messages:
         yield f"message {message_id} is still in the queue"
+    for message_id in lab.queue.lost:
+        yield f"message {message_id} was deleted at the end of the queue's retention"
     for message_id in lab.queue.dead:
         if message_id != "poison":
             yield f"message {message_id} went to the dead letters"

@@ -56,6 +56,7 @@ INVOCATION_ERRORS = {
 """The error that the interpreter gets if a fault strikes the invocation of a function."""
 LEASE = timedelta(seconds=301)
 START_SETTLES = timedelta(seconds=manifests.START_SETTLE_SECONDS)
+SWEEP_EVERY = timedelta(minutes=15)
 REDELIVERIES = 5
 """Rounds of redelivery in which everything has to settle once faults have stopped."""
 
@@ -102,6 +103,34 @@ class Observations:
 
 
 @dataclass
+class Outage:
+    """A service that fails for some minutes, from its `after`th call on."""
+
+    service: str
+    how: Kind
+    minutes: int
+    after: int = 0
+    ended_at: datetime | None = None
+    """Known since it has begun."""
+
+    def __str__(self) -> str:
+        return f"{self.service} {self.how} for {self.minutes} minutes{' from its second call on' if self.after else ''}"
+
+    def strikes(self, service: str, at: datetime) -> bool:
+        """Whether this call, made at that moment, fails."""
+        if service != self.service or (self.ended_at and not self.is_on(at)):
+            return False
+        if self.after:
+            self.after -= 1
+            return False
+        self.ended_at = self.ended_at or at + timedelta(minutes=self.minutes)
+        return True
+
+    def is_on(self, at: datetime) -> bool:
+        return self.ended_at is not None and at < self.ended_at
+
+
+@dataclass
 class _Running:
     """An execution under way."""
 
@@ -141,6 +170,8 @@ class Lab(World):
     faults: tuple[Fault, ...] = ()
     skews: dict[str, timedelta] = field(default_factory=dict)
     """By state name: how far the clock of its function is ahead, besides what `skewed` says of all functions."""
+    outage: Outage | None = None
+    """All calls of its service fail, as long as it lasts."""
     rival: Callable[["Lab"], None] | None = None
     before_call: Callable[["Lab", Call], None] | None = None
     """Called before each call that is counted, before it is decided whether a fault strikes it."""
@@ -296,9 +327,22 @@ class Lab(World):
             if due is None:
                 break
             self.later += max(due - self.time(), timedelta(0)) + timedelta(seconds=1)
-        self.later += max(LEASE, timedelta(minutes=15))
+        self.later += max(LEASE, SWEEP_EVERY)
         self.sweep()
         self.deliver_all()
+
+    def live(self, until: datetime) -> None:
+        """Lets time go by: messages come back, and a sweep runs every 15 minutes."""
+        next_sweep = self.time() + SWEEP_EVERY
+        while self.time() < until:
+            self.deliver_all()
+            due = self.queue.next_visible() or next_sweep
+            self.later += max(min(due, next_sweep) - self.time(), timedelta(0)) + timedelta(seconds=1)
+            if self.time() >= next_sweep:
+                next_sweep += SWEEP_EVERY
+                # The schedule starts executions by Step Functions too.
+                if not (self.outage and self.outage.service == "sfn" and self.outage.is_on(self.time())):
+                    self.sweep()
 
     def deliver_all(self) -> None:
         self._place.append("deliver all")
@@ -397,7 +441,7 @@ class Lab(World):
             raise ConnectionClosedError(endpoint_url=request.url)  # the machine is stopped: nothing is called any more
         turn.get()(f"{service} {operation} by {source}")
         call, is_first = self._numbered(identity, source, service, operation)
-        fault = self._fault_for(call, is_first)
+        fault = self._outage_of(call) or self._fault_for(call, is_first)
         if source != "integration":
             return self._answer(fault, call, request, process)
         try:
@@ -500,7 +544,7 @@ class Lab(World):
         call, is_first = self._numbered(identity, "invocation", "lambda", state)
         running.last_invocation = (state, payload, call.number if not retried or last is None else last[2])
         self._numbers[f"invocation {running.last_invocation[2]}"] = call.number
-        fault = self._fault_for(call, is_first)
+        fault = self._outage_of(call) or self._fault_for(call, is_first)
         if fault is None:
             answer = self._run_function(parameters)
             if "FunctionError" not in answer:
@@ -562,6 +606,11 @@ class Lab(World):
             if fault.call == call.number and (fault.lasting or is_first) and call.suffers(fault.kind):
                 self.reached.append(fault)
                 return fault
+        return None
+
+    def _outage_of(self, call: Call) -> Fault | None:
+        if self.outage and self.outage.strikes(call.service, self.time()):
+            return Fault(call.number, self.outage.how)
         return None
 
     def _let_the_rival_run(self, kind: Kind) -> None:

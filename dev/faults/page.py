@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from dev.faults.calls import PREEMPTIONS, Kind
-from dev.faults.campaign import CONTROL, INTERLEAVED, PAIRS, SCHEDULE, Result
+from dev.faults.campaign import CONTROL, INTERLEAVED, OUTAGE, PAIRS, SCHEDULE, Result
 from dev.faults.controls import CONTROLS, UNREACHABLE
 from dev.faults.scenarios import SCENARIOS
 from dev.paths import DOCS
@@ -20,7 +20,7 @@ the trigger, suffers in turn. Then the world goes on (the queue redelivers, the 
 invariants of [dev/faults/invariants.py](../dev/faults/invariants.py) are checked. The definition and the functions
 are the real ones; moto plays the services. Repeat it with `make faults`, which writes this page.
 """
-KINDS = [*map(str, Kind), *PAIRS.values(), INTERLEAVED, SCHEDULE, CONTROL]
+KINDS = [*map(str, Kind), *PAIRS.values(), OUTAGE, INTERLEAVED, SCHEDULE, CONTROL]
 ALL = "all"
 COLUMNS = (
     "What befalls the calls",
@@ -79,9 +79,10 @@ def page(figures: dict[str, Figures], seconds: float) -> str:
         "A fault strikes the first attempt of a call and, in another run, every attempt of the SDK or of the state's",
         "`Retry`. A merged run came to a world in which another run had been: the same contents of the account, queue,",
         "clock and answers to the execution under way. From there on the two are the same, so it was not played to its",
-        "end ([dev/faults/worlds.py](../dev/faults/worlds.py) says what is compared). Second runs of a job occur only",
-        "where Glue accepts a start over a minute after it was given up, or answers `GetJobRuns` without a run that",
-        "it has started ([limits](limits.md)).",
+        "end ([dev/faults/worlds.py](../dev/faults/worlds.py) says what is compared). In an outage each service that a",
+        "scenario calls is out for 1, 15, 120 and 720 minutes, and an hour after its end all must be done. Second runs",
+        "of a job occur only where Glue accepts a start over a minute after it was given up, or answers `GetJobRuns`",
+        "without a run that it has started ([limits](limits.md)).",
         "",
         "## Scenarios",
         "",
