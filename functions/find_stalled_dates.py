@@ -5,16 +5,19 @@ import uuid
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import Any
 
 from manifest_builder import batching, clock
 from manifest_builder.settings import settings
-from manifest_builder.telemetry import box, count_bytes, gauge_seconds, logger, outcome
+from manifest_builder.telemetry import box, count, count_bytes, gauge_seconds, logger, outcome
+from manifest_builder.tracking import turns
 from manifest_builder.tracking.pending import Unfinished, scan_unfinished
+from manifest_builder.turns import choose, is_failing, next_turns
 
-# Oldest first; the next sweep takes the rest.
-DATES_PER_SWEEP = 20
 RUNS_PER_SWEEP = 50
+TURNS_WRITTEN = 100
+"""In one sweep: those of the chosen dates, and of new ones, whose time runs from now on."""
 SEARCH_TIME = timedelta(seconds=30)
 
 
@@ -64,7 +67,7 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
         for date_prefix, backlog in backlogs.items()
         if backlog.oldest_open_manifest or is_full(backlog) or is_overdue(backlog)
     }
-    chosen = sorted(stalled, key=lambda date_prefix: stalled[date_prefix].oldest)[:DATES_PER_SWEEP]
+    chosen = take_turns({date_prefix: backlog.oldest for date_prefix, backlog in stalled.items()}, now)
     write_metrics(backlogs.values(), now)
     job_runs = overdue_runs(backlogs.values(), now)
     outcome("swept", dates_pending=len(backlogs), dates_stalled=len(stalled), dates_chosen=chosen, runs=len(job_runs))
@@ -82,6 +85,15 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
         "ignored": 0,
         "job_runs": job_runs,
     }
+
+
+def take_turns(stalled: dict[str, str], now: datetime) -> list[str]:
+    """The dates whose turn it is. `stalled`: the moment of each date's oldest work."""
+    known = turns.read() if stalled else {}
+    count("DatesFailing", sum(is_failing(known.get(date_prefix), oldest) for date_prefix, oldest in stalled.items()))
+    chosen = choose(stalled, known, now)
+    turns.write(islice(next_turns(stalled, chosen, known, now), TURNS_WRITTEN))
+    return chosen
 
 
 def overdue_runs(backlogs: Iterable[DateBacklog], now: datetime) -> list[dict[str, Any]]:

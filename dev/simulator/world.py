@@ -37,7 +37,7 @@ from dev.simulator.shortcuts import shortcuts
 from dev.template import definition, table_schema
 from manifest_builder import aws, clock, manifests
 from manifest_builder.settings import settings
-from manifest_builder.tracking import retention
+from manifest_builder.tracking import retention, turns
 
 INPUT_BUCKET = "input-bucket"
 MANIFEST_BUCKET = "manifest-bucket"
@@ -80,7 +80,7 @@ ENVIRONMENT = {
     "DEAD_LETTER_QUEUE_URL": DEAD_LETTER_QUEUE_URL,
 }
 
-NOT_FILES = ("LOCK#", "MANIFEST#", retention.PARTITION)
+NOT_FILES = ("LOCK#", "MANIFEST#", retention.PARTITION, turns.PARTITION)
 """The beginnings of the partition keys of items that are no rows of files."""
 BEGINNING = datetime(2025, 12, 23, 10, tzinfo=UTC)
 TICK = timedelta(milliseconds=1)

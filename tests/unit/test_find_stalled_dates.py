@@ -10,7 +10,8 @@ import pytest
 import find_stalled_dates
 from dev.simulator.telemetry import Telemetry
 from manifest_builder import aws, batching, clock
-from manifest_builder.tracking import file_rows, locks, marking, pending
+from manifest_builder.settings import settings
+from manifest_builder.tracking import file_rows, locks, manifest_records, marking, pending, table, turns
 from tests.unit.support import DATE, NOON, Account, a_file, a_manifest, commit, track
 
 MAX = 751_619_276
@@ -132,6 +133,53 @@ def test_dates_are_ordered_by_their_oldest_file_or_open_manifest(account: Accoun
     assert dates_of_sweep() == ["2025-12-22", "2025-12-20", "2025-12-21"]
 
 
+def test_twenty_dates_that_cannot_be_finished_hide_no_healthy_one(account: Account) -> None:
+    for day in days(20):
+        commit(a_manifest(date_prefix=day, created_at=account.moment(seconds=-9 * DAY)))
+    assert dates_of_sweep() == days(20)
+
+    track(1, date_prefix="2025-12-24")
+    account.wait(seconds=DAY)
+
+    assert "2025-12-24" in dates_of_sweep()
+
+
+def test_a_date_that_three_sweeps_have_tried_counts_as_failing_until_it_gets_on(
+    account: Account, log: Telemetry
+) -> None:
+    commit(a_manifest())
+    for _ in range(4):
+        account.wait(minutes=15)
+        sweep()
+    commit(a_manifest("token-2", date_prefix="2025-12-20"))
+    (record,) = manifest_records.open_manifests(DATE)
+    aws.dynamodb().delete_item(
+        TableName=settings().tracking_table, Key=table.key(f"MANIFEST#{DATE}", record.record_name)
+    )
+    sweep()
+
+    (failing,) = [values for (_, name, _), values in log.metric_values.items() if name == "DatesFailing"]
+    assert failing == [0, 0, 0, 1, 0]
+
+
+def test_an_idle_sweep_asks_for_no_turns(account: Account) -> None:
+    calls: list[str] = []
+    aws.dynamodb().meta.events.register("before-call.dynamodb", lambda model, **_: calls.append(model.name))
+
+    sweep()
+
+    assert calls == ["Scan"]
+
+
+def test_a_turn_expires_after_a_week(account: Account) -> None:
+    commit(a_manifest())
+    sweep()
+
+    item = table.get(turns.PARTITION, DATE)
+    assert item is not None
+    assert int(item["ttl"]) == pytest.approx(clock.now().timestamp() + 7 * DAY, abs=1)
+
+
 def test_the_metrics_of_the_backlog_cover_all_dates_stalled_or_not(account: Account, log: Telemetry) -> None:
     track(10, 20, date_prefix="2025-12-22")
     account.wait(seconds=90)
@@ -146,6 +194,7 @@ def test_the_metrics_of_the_backlog_cover_all_dates_stalled_or_not(account: Acco
         "OldestPendingSeconds": 90,
         "OldestOverdueSeconds": 0,
         "OldestOpenManifestSeconds": 900,
+        "DatesFailing": 0,
     }
 
 
@@ -167,6 +216,7 @@ def test_an_empty_backlog_is_measured_as_zero(account: Account, log: Telemetry) 
         "OldestPendingSeconds": 0,
         "OldestOverdueSeconds": 0,
         "OldestOpenManifestSeconds": 0,
+        "DatesFailing": 0,
     }
 
 
