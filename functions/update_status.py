@@ -1,26 +1,44 @@
-"""UpdateStatus: marks the files that a committed manifest names, then claims the start of its job."""
+"""UpdateStatus: marks the files that a committed manifest names, then claims the start of its job.
 
-from datetime import timedelta
+If the manifest's object is gone, no job could read it. A manifest whose start was never claimed is void, and its files
+are given back. Otherwise a run may have read it: it waits for an operator as failed.
+"""
+
+from datetime import datetime, timedelta
 from typing import Any
 
 from manifest_builder import clock, manifest_objects
+from manifest_builder.errors import ManifestGone
+from manifest_builder.manifests import VOID
 from manifest_builder.telemetry import box, count, count_bytes, logger, outcome
 from manifest_builder.tracking import manifest_records, marking, pending
+from manifest_builder.tracking.giving_back import give_back
 
 # Of the function's 8 s; the rest is for writes under way and for the claim.
 MARKING_TIME = timedelta(seconds=5)
+GONE = "GONE: the manifest's object was deleted"
+"""The error of a manifest without its object."""
+NOT_CLAIMED = {"claimed": False, "files_marked": 0, "files_left": 0}
 
 
 @box
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
-    """No lock is needed: any run may finish a committed manifest, and running this again changes nothing.
+    """No lock is needed: any run may finish a committed manifest, or retire it, and running this again changes nothing.
 
     in:  {"run_id", "execution", "date_prefix", "manifest": CreateManifest's output, "entered_at"}
     out: {"claimed": bool, "files_marked": n, "files_left": n}
     While files are left, the start is not claimed: the next round of the date marks them.
     """
     manifest = event["manifest"]
-    files_marked, files_left = (0, 0) if manifest["marked"] else mark_files(event["date_prefix"], manifest)
+    if manifest["stale_starter"] == VOID:
+        give_files_back(manifest)
+        return NOT_CLAIMED
+    try:
+        files_marked, files_left = mark_files(event["date_prefix"], manifest)
+    except ManifestGone:
+        logger.exception("the manifest's object is gone", extra={"manifest_path": manifest["manifest_path"]})
+        retire(manifest, clock.machine_time(event))
+        return NOT_CLAIMED
     if files_left:
         outcome("files_left", manifest_path=manifest["manifest_path"], files_marked=files_marked, files_left=files_left)
         return {"claimed": False, "files_marked": files_marked, "files_left": files_left}
@@ -37,10 +55,37 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
     return {"claimed": claimed, "files_marked": files_marked, "files_left": 0}
 
 
+def retire(manifest: dict[str, Any], at: datetime) -> None:
+    """Of a manifest whose object is gone: makes it void, or, if its start was ever claimed, failed."""
+    partition, record_name = manifest["record"]["date_prefix"], manifest["record"]["file_name"]
+    attempt = (manifest["stale_starter"], manifest["stale_attempted_at"])
+    if attempt[0] is None:
+        if manifest_records.void(partition, record_name, manifest["cut"], GONE, at):
+            count("ManifestsVoided")
+            give_files_back(manifest)
+    elif manifest_records.fail_unstarted(partition, record_name, attempt, GONE):
+        outcome("failed", manifest_path=manifest["manifest_path"])
+        count("ManifestsFailed")
+
+
+def give_files_back(manifest: dict[str, Any]) -> None:
+    """Gives back the files of a void manifest, or as many as time allows: the next round of the date goes on."""
+    record = manifest_records.read(manifest["record"]["date_prefix"], manifest["record"]["file_name"])
+    if record and record.status == "void":
+        returned, is_done = give_back(record, clock.now() + MARKING_TIME)
+        outcome("void" if is_done else "files_left", manifest_path=record.file_path, files_returned=returned)
+
+
 def mark_files(date_prefix: str, manifest: dict[str, Any]) -> tuple[int, int]:
-    """Marks the named files that have been pending since the cut or before. Returns rows marked, and rows left."""
+    """Marks the named files that have been pending since the cut or before. Returns rows marked, and rows left.
+
+    Raises ManifestGone.
+    """
     until = clock.now() + MARKING_TIME
     manifest_path, cut = manifest["manifest_path"], manifest["cut"]
+    if manifest["marked"]:
+        manifest_objects.require(manifest_path)
+        return 0, 0
     named = set(manifest_objects.read(manifest_path))
     # The index holds only the rows that are still to be marked, and their sort keys.
     files = [file for file in pending.pending_files(date_prefix, until=cut) if file.file_path in named]

@@ -12,6 +12,7 @@ from manifest_builder.settings import settings
 from manifest_builder.tracking import manifest_records
 from ops import machine, shell
 from ops.keys import named_manifest
+from ops.rebuild import is_there
 from ops.screen import Screen
 from ops.stack import Stack
 from ops.where import find_record
@@ -36,8 +37,9 @@ def run(stack: Stack, options: argparse.Namespace, screen: Screen) -> int:
         return _refuse(stack, screen, uri, "there is no record of this manifest")
     status, attempt = record.status, record.attempt
     why_not = None if options.force else _why_not(record)
-    if why_not:
-        return _refuse(stack, screen, uri, f"{why_not}; --force does it all the same")
+    hindrance = f"{why_not}; --force does it all the same" if why_not else _hindrance(stack, record)
+    if hindrance:
+        return _refuse(stack, screen, uri, hindrance)
     # An open manifest was reopened by an interrupted replay, or was never started.
     next_attempt = attempt if status == "open" else attempt + 1
     if not screen.confirm(f"Starts the job for {uri} ({status}) as attempt {next_attempt}"):
@@ -55,7 +57,7 @@ def _why_not(record: ManifestRecord) -> str | None:
     """Why another run might read the files twice. Glue is asked: the record may not have heard of the run's end yet."""
     if record.status == "succeeded":
         return "it is succeeded: its files were read, and would be read a second time"
-    if record.status == "open" or not record.job_run_id:
+    if record.status in ("open", "void") or not record.job_run_id:
         return None
     state = job_runs.read_run(record.job_run_id, record.job_name)["JobRunState"]
     given_up = state == job_runs.UNKNOWN and record.status == "failed"
@@ -64,9 +66,17 @@ def _why_not(record: ManifestRecord) -> str | None:
     return f"it is {record.status}, and Glue says that its run is {state}: another run would read the files too"
 
 
+def _hindrance(stack: Stack, record: ManifestRecord) -> str | None:
+    """Why no run could read the manifest."""
+    if record.status == "void":
+        return "it is void: its files were given back, and are in other manifests"
+    if not is_there(record.file_path):
+        return f"its object is gone; first: {shell.command(stack, 'rebuild', record.file_path)}"
+    return None
+
+
 def _reopen(record: ManifestRecord) -> bool:
-    run_id = str(record.job_run_id)
-    return manifest_records.reopen(record.date_prefix, record.record_name, run_id=run_id, is_replay=True)
+    return manifest_records.reopen(record.date_prefix, record.record_name, run_id=record.job_run_id, is_replay=True)
 
 
 def _refuse(stack: Stack, screen: Screen, uri: str, why: str) -> int:

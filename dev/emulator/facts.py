@@ -136,7 +136,7 @@ def read_table(emulator: Emulator, deployment: Deployment) -> Tracked:
                 tracked.locks.append(row["date_prefix"].removeprefix(LOCK_PREFIX))
             elif row["date_prefix"].startswith(MANIFEST_PREFIX):
                 tracked.manifests.append(row)
-            else:
+            elif "file_path" in row:
                 tracked.files.append(file_row(row))
     return tracked
 

@@ -24,6 +24,7 @@ import find_stalled_dates
 import record_outcome
 import start_workflow
 import track_file
+import update_status
 from dev.faults import invariants, queue, sweep
 from dev.faults.calls import SKEW, Call, Fault, Kind
 from dev.faults.invariants import Invariant, violations
@@ -38,9 +39,12 @@ from dev.faults.scenarios import (
     REMOVALS,
     SETTLED,
     SMALLEST,
+    VANISHED,
     Scenario,
     arrive,
+    delete_manifest_objects,
     deliver,
+    deliver_and_fill,
     prepare_backlog,
     prepare_failed_run,
     prepare_given_up_start,
@@ -57,7 +61,7 @@ from manifest_builder.files import FileVersion
 from manifest_builder.manifests import ManifestRecord
 from manifest_builder.planning import Plan
 from manifest_builder.rows import FileRow
-from manifest_builder.tracking import locks, retention, table
+from manifest_builder.tracking import giving_back, locks, manifest_records, retention, table
 from manifest_builder.versions import Change
 
 Event = dict[str, Any]
@@ -290,7 +294,50 @@ def by_the_clocks_of_functions() -> AbstractContextManager[Any]:
     return mock.patch.object(clock, "machine_time", side_effect=lambda event: clock.now())
 
 
+@contextmanager
+def every_manifest_without_object_is_void() -> Iterator[None]:
+    def retire(manifest: Event, at: datetime) -> None:
+        key = (manifest["record"]["date_prefix"], manifest["record"]["file_name"])
+        manifest_records.void(*key, manifest["cut"], update_status.GONE, at)
+        update_status.give_files_back(manifest)
+
+    anyway = always("UpdateItem", "attribute_not_exists(start_attempted_at) AND attribute_not_exists(starter)")
+    with mock.patch.object(update_status, "retire", retire), anyway():
+        yield
+
+
+def void_manifests_are_forgotten() -> AbstractContextManager[Any]:
+    open_manifests = manifest_records.open_manifests
+    return mock.patch.object(
+        planning,
+        "open_manifests",
+        lambda date: [manifest for manifest in open_manifests(date) if manifest.status != "void"],
+    )
+
+
 # Schedules
+
+
+def prepare_vanished_run(lab: Lab) -> None:
+    """The object of a started manifest is deleted; the answer to the start was lost."""
+    prepare_lost_start(lab)
+    delete_manifest_objects(lab)
+
+
+def vanish_before_a_late_mark(lab: Lab) -> None:
+    lab.deliver_all()
+    delete_manifest_objects(lab)
+    arrive(lab, 1, folder="later")
+
+    def after_the_late_mark(function: Function, event: Event) -> Any:
+        if any(record["status"] == "void" for record in lab.manifest_records()):
+            lab.land_zombies()
+        return function(event, None)
+
+    lab.around["UpdateStatus"] = after_the_late_mark
+    lab.later += SETTLED
+    lab.deliver_all()
+    del lab.around["UpdateStatus"]
 
 
 def prepare_ended_lost_start(lab: Lab) -> None:
@@ -673,6 +720,40 @@ CONTROLS = [
         invariants.the_latest_version_of_each_file_is_in_one_manifest_or_waits_for_a_reason,
         double=replaced(start_workflow, "LOCK_NOT_RELEASED", "no such error"),
         hits=(Hit("ReleaseLock", Kind.FAILS, lasting=True),),
+    ),
+    Control(
+        "a manifest whose start was claimed is never void",
+        Scenario(
+            "a started manifest's object is deleted, Glue does not know its run yet",
+            deliver_and_fill,
+            prepare_vanished_run,
+        ),
+        invariants.every_manifest_starts_its_job,
+        double=every_manifest_without_object_is_void,
+        hits=(Hit("GetJobRuns", Kind.LATE_RUNS, lasting=True),),
+    ),
+    Control(
+        "files that a void manifest has not marked are pending beyond its cut",
+        Scenario(
+            "a mark of a void manifest lands while the next one is built", vanish_before_a_late_mark, prepare_one_date
+        ),
+        invariants.the_latest_version_of_each_file_is_in_one_manifest_or_waits_for_a_reason,
+        double=replaced(giving_back, "_stay_pending", lambda *of_row: None),
+        hits=(Hit("UpdateItem", Kind.ZOMBIE_AT_THE_END, lasting=True),),
+    ),
+    Control(
+        "nothing is cut before a void manifest has given back all of its files",
+        VANISHED,
+        invariants.the_latest_version_of_each_file_is_in_one_manifest_or_waits_for_a_reason,
+        double=void_manifests_are_forgotten,
+        hits=(Hit("UpdateItem", Kind.KILLED_BEFORE, nth=2),),
+    ),
+    Control(
+        "a file is given back by the void manifest that has marked it",
+        VANISHED,
+        invariants.states_only_move_forward,
+        double=always("UpdateItem", "manifest_path = :path"),
+        hits=(Hit("UpdateItem", Kind.ZOMBIE_AT_THE_END, nth=2, lasting=True),),
     ),
     Control(
         "a message is received until the outage is over",

@@ -10,10 +10,11 @@ from dev.simulator.world import NOT_FILES
 from manifest_builder import clock
 from manifest_builder.settings import settings
 from manifest_builder.validation import reason_to_refuse
+from update_status import GONE
 
 Invariant = Callable[[Lab], Iterator[str]]
-FORWARD = re.compile(r"open( started( open started)*( succeeded| failed)?)?( open)?")
-"""The statuses of a manifest's record: opened again only after a run."""
+FORWARD = re.compile(r"open( void| failed|( started( open started)*( succeeded| failed| open failed)?)?( open)?)")
+"""The statuses of a manifest's record: opened again only after a run. Without its object it is void, or failed."""
 
 
 def is_valid(version: Version) -> bool:
@@ -45,13 +46,24 @@ def records(lab: Lab) -> dict[str, dict[str, Any]]:
     }
 
 
+def voided(lab: Lab) -> set[str]:
+    """The paths of void manifests: their files count as never named."""
+    return {path for path, record in records(lab).items() if record["status"] == "void"}
+
+
+def is_without_object(record: dict[str, Any]) -> bool:
+    return record["status"] == "void" or str(record.get("error")).startswith(GONE)
+
+
 def committed_documents(lab: Lab) -> dict[str, list[str]]:
-    return {path: lab.seen.objects[path][0] for path in records(lab) if lab.seen.objects[path]}
+    named = records(lab).keys() - voided(lab)
+    return {path: objects[0] for path, objects in lab.seen.objects.items() if path in named}
 
 
 def each_version_is_in_one_manifest_at_most(lab: Lab) -> Iterator[str]:
+    void = voided(lab)
     for (path, sequencer), states in lab.seen.rows.items():
-        manifests = {manifest for status, manifest in states if status == "manifested"}
+        manifests = {manifest for status, manifest in states if status == "manifested" and manifest not in void}
         if len(manifests) > 1:
             yield f"{path} version {sequencer} was marked by {sorted(map(str, manifests))}"
 
@@ -145,9 +157,11 @@ def each_marked_version_was_there_when_its_job_started(lab: Lab) -> Iterator[str
 
 
 def every_manifest_has_its_object(lab: Lab) -> Iterator[str]:
-    for path in records(lab):
+    for path, record in records(lab).items():
         if not lab.seen.objects[path] or path in lab.seen.deleted_objects:
             yield f"{path} is committed and has no object"
+        if not is_without_object(record) and path not in lab.manifest_objects():
+            yield f"{path} is {record['status']}, and its object is gone"
 
 
 def no_committed_object_is_overwritten(lab: Lab) -> Iterator[str]:
@@ -159,7 +173,10 @@ def no_committed_object_is_overwritten(lab: Lab) -> Iterator[str]:
 def every_manifest_starts_its_job(lab: Lab) -> Iterator[str]:
     runs = lab.runs_by_manifest()
     for path, record in records(lab).items():
-        if record["status"] == "open" or not runs.get(path):
+        if is_without_object(record):
+            if record["status"] == "void" and runs.get(path):
+                yield f"{path} is void and has {runs[path]} run(s)"
+        elif record["status"] == "open" or not runs.get(path):
             yield f"{path} is {record['status']} with {runs.get(path, 0)} run(s)"
         if (record["status"] == "started") != ("pending_since" in record):
             yield f"{path} is {record['status']}, and in the index of unfinished work: {'pending_since' in record}"
@@ -199,8 +216,11 @@ def no_run_reads_what_was_never_committed(lab: Lab) -> Iterator[str]:
 
 
 def states_only_move_forward(lab: Lab) -> Iterator[str]:
+    void = voided(lab)
     for (path, sequencer), states in lab.seen.rows.items():
-        if [status for status, _ in states] not in (
+        # What a void manifest has marked is as if it had never been.
+        counted = [state for state in states if state[1] not in void]
+        if [status for at, (status, _) in enumerate(counted) if not at or counted[at - 1][0] != status] not in (
             ["pending"],
             ["pending", "manifested"],
             ["pending", "deleted"],

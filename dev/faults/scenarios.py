@@ -9,13 +9,14 @@ from unittest import mock
 from moto.glue.exceptions import ConcurrentRunsExceededException, GlueClientError
 
 from dev.faults.lab import Lab
-from dev.simulator.world import INPUT_BUCKET, TRACKING_TABLE
+from dev.simulator.world import INPUT_BUCKET, MANIFEST_BUCKET, TRACKING_TABLE
 from manifest_builder import clock
 from manifest_builder.files import FileVersion
 from manifest_builder.manifests import START_SETTLE_SECONDS
 from manifest_builder.rows import FileRow
 from manifest_builder.settings import settings
-from manifest_builder.tracking import file_rows, locks, table
+from manifest_builder.tracking import file_rows, locks, marking, table
+from manifest_builder.tracking.pending import pending_files
 
 MB = 1024**2
 DAY = "2025-12-23"
@@ -158,6 +159,36 @@ def prepare_untold_runs(lab: Lab) -> None:
     lab.end_run(run_of(lab, NEXT_DAY))
 
 
+def prepare_vanished(lab: Lab) -> None:
+    """A manifest that has marked one of its two files when its object is deleted."""
+    prepare_open_manifest(lab)
+    (record,) = lab.manifest_records()
+    files = list(pending_files(DAY))[:1]
+    until = clock.now() + timedelta(hours=1)
+    assert marking.mark_manifested(DAY, files, record["file_path"], record["cut"], until).marked == files
+    delete_manifest_objects(lab)
+    arrive(lab, 1, folder="later")
+
+
+def prepare_vanished_after_its_attempt(lab: Lab) -> None:
+    """The object is deleted while the manifest waits for a busy Glue."""
+    prepare_given_up_start(lab)
+    delete_manifest_objects(lab)
+
+
+def delete_manifest_objects(lab: Lab) -> None:
+    """As a lifecycle rule does."""
+    for path in lab.manifest_objects():
+        lab.s3.delete_object(Bucket=MANIFEST_BUCKET, Key=path.removeprefix(f"s3://{MANIFEST_BUCKET}/"))
+
+
+def deliver_and_fill(lab: Lab) -> None:
+    """Then another batch of the date."""
+    lab.deliver_all()
+    arrive(lab, 2, folder="filling")
+    lab.deliver_all()
+
+
 def run_of(lab: Lab, day: str) -> str:
     (run,) = (record["job_run_id"] for record in lab.manifest_records() if day in record["date_prefix"])
     return str(run)
@@ -256,6 +287,8 @@ SCENARIOS = [
     Scenario("the ends of two runs were never told", sweep, prepare_untold_runs, ASKED_AT_EVERY_SWEEP),
     Scenario("files are deleted before and after their manifest is cut", remove, prepare_removals),
     Scenario("a released file is deleted before its event comes", delete_released, prepare_released_file),
+    Scenario("a manifest's object is deleted before its job is started", deliver_and_fill, prepare_vanished),
+    Scenario("a manifest's object is deleted while Glue is busy", deliver_and_fill, prepare_vanished_after_its_attempt),
     Scenario("a namesake's row has expired under an earlier setting", send_again_and_fill, prepare_forgotten_namesake),
 ]
-SMALLEST, GIVEN_UP, (REMOVALS, RELEASE, NAMESAKE) = SCENARIOS[0], SCENARIOS[4], SCENARIOS[-3:]
+SMALLEST, GIVEN_UP, (REMOVALS, RELEASE, VANISHED, VANISHED_LATE, NAMESAKE) = SCENARIOS[0], SCENARIOS[4], SCENARIOS[-5:]

@@ -21,7 +21,7 @@ SAMPLE_PARAMETERS = {
     "ExpectedFileSizeMb": "0.05",
     "SizeTolerancePercent": "60",
     "MaxBatchSizeGb": "0.0004",
-    # So that the poison message gets through its five receives within the run.
+    # So that a message that fails on a busy machine comes back within the run.
     "RetryDelaySeconds": "1",
 }
 FIRST_DAY = datetime(2025, 12, 23, tzinfo=UTC)

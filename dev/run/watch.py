@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from dev.emulator.deploy import Deployment
 from dev.emulator.emulator import Emulator
 from dev.emulator.facts import FINISHED_STATES, Upload, count_messages, read_runs, read_table
+from manifest_builder.redelivery import LONGEST_DELAY_SECONDS
 from toolkit.texts import plural
 
 POLL_SECONDS = 0.3
 PAUSES_PER_READ = 4
 # Above the longest pause of a healthy run in which nothing failed: a held-back start of a job.
 STALL_SECONDS = 75
-MAX_RECEIVES = 5
-"""Of a message, before it is parked: `maxReceiveCount` of the template."""
+FAILURES = 5
+"""After so many failures of a message, one more is taken for a standstill."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,8 @@ def read_progress(emulator: Emulator, deployment: Deployment, uploads: list[Uplo
 
 def longest_recovery_seconds(lock_ttl_seconds: float, retry_delay_seconds: float) -> float:
     """The longest that a healthy workflow stands still after a failure."""
-    return max(lock_ttl_seconds, MAX_RECEIVES * retry_delay_seconds) + STALL_SECONDS
+    longest_delay = min(retry_delay_seconds * 2.0 ** (FAILURES - 1), LONGEST_DELAY_SECONDS)
+    return max(lock_ttl_seconds, longest_delay) + STALL_SECONDS
 
 
 def wait(

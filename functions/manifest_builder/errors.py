@@ -9,5 +9,9 @@ class LockLost(RuntimeError):
     """The lease has ended, or another run holds the lock: nothing was committed, and nothing may be committed."""
 
 
+class ManifestGone(RuntimeError):
+    """The object of a committed manifest is not there any more: no job could read it."""
+
+
 class RowContended(RuntimeError):
     """A row changed during every attempt to write it. The message is redelivered, and the write is tried again."""

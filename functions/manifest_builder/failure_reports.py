@@ -1,6 +1,7 @@
 """Reports of failed job runs to the alarm topic: the manifest, its files, the error, and what follows."""
 
 from manifest_builder import aws, manifest_objects
+from manifest_builder.errors import ManifestGone
 from manifest_builder.job_runs import UNKNOWN
 from manifest_builder.manifests import ManifestRecord
 from manifest_builder.settings import settings
@@ -30,7 +31,10 @@ def report(manifest: ManifestRecord, error: str, *, is_retried: bool) -> None:
 
 
 def _message(manifest: ManifestRecord, error: str, *, is_retried: bool) -> str:
-    files = manifest_objects.read(manifest.file_path)
+    try:
+        files = manifest_objects.read(manifest.file_path)
+    except ManifestGone as gone:
+        files = [str(gone)]
     named = "\n".join(files[:FILES_NAMED])
     rest = f"\n... and {len(files) - FILES_NAMED} more" if len(files) > FILES_NAMED else ""
     follows = "It is not started again automatically: fix the cause, then replay the manifest (docs/operations.md)."

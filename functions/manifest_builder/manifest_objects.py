@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from botocore.exceptions import ClientError
 
 from manifest_builder import aws, clock, manifests
+from manifest_builder.errors import ManifestGone
 from manifest_builder.settings import settings
 from manifest_builder.telemetry import logger
 
@@ -38,9 +39,31 @@ def write(date_prefix: str, batch_index: int, file_paths: Sequence[str]) -> tupl
     return f"s3://{settings().manifest_bucket}/{key}", clock.to_text(now)
 
 
+def rebuild(manifest_path: str, file_paths: Sequence[str]) -> None:
+    """Writes the object of a committed manifest that was deleted. Raises ClientError if there is one."""
+    aws.s3().put_object(
+        Bucket=settings().manifest_bucket,
+        Key=_key(manifest_path),
+        Body=manifests.to_document(file_paths).encode(),
+        ContentType="application/json",
+        IfNoneMatch="*",
+    )
+
+
+def require(manifest_path: str) -> None:
+    """Raises ManifestGone if the object is not there."""
+    try:
+        aws.s3().head_object(Bucket=settings().manifest_bucket, Key=_key(manifest_path))
+    except ClientError as error:
+        raise _gone(error, manifest_path) from error
+
+
 def read(manifest_path: str) -> list[str]:
-    """The paths of the files that a manifest names."""
-    answer = aws.s3().get_object(Bucket=settings().manifest_bucket, Key=_key(manifest_path))
+    """The paths of the files that a manifest names. Raises ManifestGone."""
+    try:
+        answer = aws.s3().get_object(Bucket=settings().manifest_bucket, Key=_key(manifest_path))
+    except ClientError as error:
+        raise _gone(error, manifest_path) from error
     return manifests.from_document(answer["Body"].read())
 
 
@@ -55,3 +78,9 @@ def discard(manifest_path: str) -> None:
 
 def _key(manifest_path: str) -> str:
     return manifest_path.removeprefix(f"s3://{settings().manifest_bucket}/")
+
+
+def _gone(error: ClientError, manifest_path: str) -> Exception:
+    """The error to raise: ManifestGone if S3 has said so. (HeadObject has no body, so its code is the status.)"""
+    is_gone = error.response["Error"]["Code"] in ("404", "NoSuchKey")
+    return ManifestGone(f"{manifest_path} was deleted") if is_gone else error

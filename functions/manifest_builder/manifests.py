@@ -8,7 +8,9 @@ from typing import Any, Literal, Self
 
 from manifest_builder import clock
 
-Status = Literal["open", "started", "succeeded", "failed"]
+Status = Literal["open", "started", "succeeded", "failed", "void"]
+VOID = "VOID"
+"""The starter of a void manifest: nobody else ever is. An entry of the index does not tell the status."""
 
 # StartJobRun has no idempotency token, and a start that was given up may still land. For this long no run starts the
 # job again: the states UpdateStatus and StartGlueJob with their retries, and a minute.
@@ -41,6 +43,10 @@ class ManifestRecord:
     """Why the last run failed."""
     job_name: str | None = None
     """The job of `job_run_id`, whatever the present setting says; None in a record of an earlier release."""
+    voided_at: str | None = None
+    """The files of a void manifest have been pending since this moment, or since a later version."""
+    given_back_to: str | None = None
+    """The sort key up to which the rows of a void manifest have been given back."""
     replayed_after: int = 0
     """The attempts before the last replay: retries are counted from there."""
 
@@ -67,11 +73,13 @@ class ManifestRecord:
             created_at=item["created_at"] if "created_at" in item else item["pending_since"],
             starter=item.get("starter"),
             start_attempted_at=item.get("start_attempted_at"),
-            status=item.get("status", "started" if job_run_id else "open"),
+            status=item.get("status", _status_of_entry(item)),
             job_run_id=job_run_id,
             attempt=int(item.get("attempt", 1)),
             error=item.get("error"),
             job_name=item.get("job_name"),
+            voided_at=item.get("voided_at"),
+            given_back_to=item.get("given_back_to"),
             replayed_after=int(item.get("replayed_after", 0)),
         )
 
@@ -88,6 +96,12 @@ class ManifestRecord:
             "created_at": self.created_at,
             "pending_since": self.created_at,
         }
+
+
+def _status_of_entry(item: Mapping[str, Any]) -> Status:
+    if item.get("starter") == VOID:
+        return "void"
+    return "started" if "job_run_id" in item else "open"
 
 
 def partition_of(date_prefix: str) -> str:
@@ -121,13 +135,16 @@ def from_document(document: str | bytes) -> list[str]:
 
 
 def oldest_resumable(open_manifests: Iterable[ManifestRecord], at: datetime) -> ManifestRecord | None:
-    """The oldest open manifest that may be finished now, or None.
+    """The oldest open manifest that may be finished now, or None. A void one comes first: it still has files.
 
     A manifest whose start was never attempted may always be resumed: its files may be unmarked. The others may be
     resumed once every attempt of the date is START_SETTLE_SECONDS old: a start that is still under way can land, and a
     busy Glue gets one request in that time.
     """
     manifests = sorted(open_manifests, key=lambda manifest: manifest.created_at)
+    void = next((manifest for manifest in manifests if manifest.status == "void"), None)
+    if void:
+        return void
     settled = all(
         clock.age_seconds(manifest.start_attempted_at, at) >= START_SETTLE_SECONDS
         for manifest in manifests

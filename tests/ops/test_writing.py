@@ -7,7 +7,7 @@ from unittest import mock
 import pytest
 from botocore.exceptions import ClientError
 
-from dev.simulator.world import INPUT_BUCKET
+from dev.simulator.world import INPUT_BUCKET, MANIFEST_BUCKET
 from manifest_builder import clock
 from manifest_builder.rows import FileRow
 from manifest_builder.tracking import file_rows, locks, manifest_records
@@ -120,6 +120,86 @@ def test_a_manifest_that_nobody_knows_is_not_replayed(operator: Operator) -> Non
     said = operator.ops("replay", f"manifests/{DATE}/batch-0001-x.json", "--yes")
     assert (said.code, said.writes) == (1, [])
     assert operator.ops("replay", "batch-0001-x.json", "--yes").code == 2
+
+
+def delete_object(operator: Operator, uri: str) -> None:
+    operator.s3.delete_object(Bucket=MANIFEST_BUCKET, Key=uri.removeprefix(f"s3://{MANIFEST_BUCKET}/"))
+
+
+@pytest.fixture
+def gone(operator: Operator) -> str:
+    """A manifest of two files whose start was claimed, and whose object was deleted then. It has no run."""
+    record = operator.a_manifest(
+        FLUSHED,
+        FLUSHED.replace("waiting", "second"),
+        status="failed",
+        error="GONE",
+        pending_since=None,
+        job_run_id=None,
+    )
+    delete_object(operator, record["file_path"])
+    return str(record["file_path"])
+
+
+def test_a_manifest_whose_object_is_gone_is_rebuilt_and_then_replayed(operator: Operator, gone: str) -> None:
+    said = operator.ops("replay", gone, "--yes", "--json")
+    assert (said.code, said.writes) == (1, [])
+    assert "its object is gone; first: " in said.document["reason"]
+    assert f"rebuild {gone}" in said.document["reason"]
+
+    said = operator.ops("rebuild", gone, "--yes")
+    assert said.code == 0, said.err
+    assert "written with 2 of its 2 files" in said.out
+    assert f"replay {gone}" in said.out.replace("\n", "")
+    named = operator.manifest_objects()[gone]
+    assert sorted(named) == sorted(f"s3://{INPUT_BUCKET}/{key}" for key in operator_keys(operator))
+
+    assert operator.ops("replay", gone, "--yes").code == 0
+    operator.wait_for_executions()
+    (record,) = operator.manifest_records()
+    assert (record["status"], record["attempt"]) == ("started", 2)
+
+
+def operator_keys(operator: Operator) -> list[str]:
+    return [row["file_path"].removeprefix(f"s3://{INPUT_BUCKET}/") for row in operator.files().values()]
+
+
+def test_a_rebuilt_manifest_leaves_out_files_that_a_later_version_has_replaced(operator: Operator, gone: str) -> None:
+    operator.put_and_tell(FLUSHED, sequencer="99")
+    said = operator.ops("rebuild", gone, "--yes", "--json")
+    assert (said.code, said.document["files"]) == (0, 1)
+    assert "The others were replaced by later versions" in said.err
+    assert operator.manifest_objects()[gone] == [f"s3://{INPUT_BUCKET}/{FLUSHED.replace('waiting', 'second')}"]
+
+
+@pytest.mark.parametrize("status", ["open", "failed", "started", "succeeded"])
+def test_a_manifest_that_has_its_object_is_not_rebuilt(operator: Operator, status: str) -> None:
+    record = operator.a_manifest(FLUSHED, status=status)
+    said = operator.ops("rebuild", record["file_path"], "--yes", "--json")
+    assert (said.code, said.document["rebuilt"], said.document["reason"]) == (1, False, "its object is there")
+    assert said.writes == []
+
+
+@pytest.mark.parametrize("command", [["rebuild"], ["replay"], ["replay", "--force"]])
+def test_a_void_manifest_is_neither_rebuilt_nor_replayed(operator: Operator, gone: str, command: list[str]) -> None:
+    (record,) = operator.manifest_records()
+    operator.change(record, status="void", error="GONE")
+    said = operator.ops(*command, gone, "--yes", "--json")
+    assert (said.code, said.writes) == (1, [])
+    assert "its files were given back" in said.document["reason"]
+
+
+def test_a_manifest_that_no_row_names_is_not_rebuilt(operator: Operator, gone: str) -> None:
+    for row in operator.files().values():
+        operator.change(row, manifest_path=None)
+    said = operator.ops("rebuild", gone, "--yes", "--json")
+    assert (said.code, said.writes) == (1, [])
+    assert "no row names it" in said.document["reason"]
+
+
+def test_a_manifest_that_nobody_knows_is_not_rebuilt(operator: Operator) -> None:
+    said = operator.ops("rebuild", f"manifests/{DATE}/batch-0001-x.json", "--yes")
+    assert (said.code, said.writes) == (1, [])
 
 
 def test_a_file_that_the_new_settings_accept_is_released(refused: Operator) -> None:

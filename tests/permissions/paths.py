@@ -17,14 +17,14 @@ from dev.simulator.acts import DAY, LIMIT_30_MB, MB, deliver
 from dev.simulator.world import INPUT_BUCKET, MANIFEST_BUCKET, TRACKING_TABLE, Function, World, message
 from glue import ndjson_to_parquet
 from manifest_builder import aws, planning
-from manifest_builder.manifests import to_document
+from manifest_builder.manifests import START_SETTLE_SECONDS, to_document
 from manifest_builder.settings import settings
 from manifest_builder.tracking import retention
 from tests.permissions.needs import Call
 from tests.permissions.policies import ALARM_TOPIC, NAME_PREFIX, OUTPUT_BUCKET
 from tests.permissions.recording import Recording
 from tests.unit.support import DATE, a_manifest, answer_lost, aws_error, commit
-from tests.workflow.scenarios import SCENARIOS, the_run_ends
+from tests.workflow.scenarios import SCENARIOS, busy, the_run_ends, with_glue
 
 REFUSED = f"in/{DAY}-a.csv"
 SMALLEST_PART = 5 * MB
@@ -182,6 +182,23 @@ def a_failed_run_is_reported(world: World) -> None:
         the_run_ends("FAILED")(world)
 
 
+def the_object_of_a_manifest_is_gone(world: World) -> None:
+    """Before its start was claimed, and after it."""
+
+    def delete_first(function: Function, event: dict[str, Any]) -> Any:
+        del world.around["UpdateStatus"]
+        for path in world.manifest_objects():
+            world.s3.delete_object(Bucket=MANIFEST_BUCKET, Key=path.removeprefix(f"s3://{MANIFEST_BUCKET}/"))
+        return function(event, None)
+
+    world.around["UpdateStatus"] = delete_first
+    deliver(3)(world)
+    with_glue(busy, deliver(3, day="2025-12-24"))(world)
+    world.wait(seconds=START_SETTLE_SECONDS + 1)
+    world.around["UpdateStatus"] = delete_first
+    world.sweep()
+
+
 RARE_PATHS: list[Callable[[World], object]] = [
     a_version_of_a_file_is_refused,
     a_refused_file_has_vanished,
@@ -191,4 +208,5 @@ RARE_PATHS: list[Callable[[World], object]] = [
     rows_expire,
     an_operator_sends_versions_of_his_own,
     a_failed_run_is_reported,
+    the_object_of_a_manifest_is_gone,
 ]

@@ -115,7 +115,12 @@ def test_rows_are_written_only_by_the_boxes_that_own_them(partition: str, writer
 
 def test_manifests_are_read_and_written_under_their_prefix_alone() -> None:
     granted = {text for _, statement in identity_statements() for text in texts(statement["Resource"])}
-    assert {text for text in granted if "ManifestBucket" in text} == {"${ManifestBucket.Arn}/manifests/*"}
+    objects = {text for text in granted if "ManifestBucket" in text}
+    assert objects == {"${ManifestBucket.Arn}/manifests/*", "ManifestBucket"}
+    of_bucket = [
+        statement for _, statement in identity_statements() if "ManifestBucket" in texts(statement["Resource"])
+    ]
+    assert [actions(statement) for statement in of_bucket] == [{"s3:ListBucket"}]
 
 
 def leading_keys_match(statement: Json, partition: str) -> bool:

@@ -7,7 +7,7 @@ from dev.simulator.acts import LIMIT_30_MB, deliver
 from dev.simulator.telemetry import Metric, captured
 from dev.simulator.world import ENVIRONMENT, World, message_of_removal
 from tests.documents.markdown import OPERATIONS, names, table
-from tests.permissions.paths import functions_are_throttled
+from tests.permissions.paths import functions_are_throttled, the_object_of_a_manifest_is_gone
 from tests.template.monitoring import Look, alarms, looks
 from tests.template.sam import functions, resources
 from tests.workflow.scenarios import (
@@ -85,6 +85,9 @@ def written() -> set[Metric]:
         lab.queue.send({"messageId": "poison", "body": "no event"}, lab.time())
         assert lab.trigger()
         functions_are_throttled(lab)
+    with World(environment=LIMIT_30_MB) as world, captured() as of_gone:
+        the_object_of_a_manifest_is_gone(world)
+    found |= set(of_gone.metric_values)
     return found | set(telemetry.metric_values)
 
 

@@ -84,6 +84,12 @@ def read_rows(files_of_dates: Iterable[tuple[str, FileName]]) -> dict[tuple[str,
     return found
 
 
+def rows_of_manifest(date_prefix: str, manifest_path: str) -> Iterator[FileRow]:
+    """The rows that name this manifest. Reads all rows of the date."""
+    for items, _ in table.pages_after(date_prefix, None, "manifest_path = :path", {":path": manifest_path}):
+        yield from map(FileRow.from_item, items)
+
+
 def scan_rows(file_path: str) -> Iterator[FileRow]:
     """The rows of a path on all dates. Reads the whole table."""
     yield from map(FileRow.from_item, table.scan("file_path = :file_path", {":file_path": file_path}))

@@ -3,6 +3,8 @@
 commit ──> open ──(claim_start, StartGlueJob, RecordJobRun)──> started ──(record_outcome)──> succeeded | failed
             ^                                                     │
             └──────────────────── reopen ─────────────────────────┘
+
+If its object is gone, an open manifest becomes void (its start was never claimed: its files are given back), or failed.
 """
 
 from collections.abc import Iterator
@@ -115,6 +117,80 @@ def claim_start(
     )
 
 
+def read(partition: str, record_name: str) -> ManifestRecord | None:
+    """The record, read consistently."""
+    item = table.get(partition, record_name)
+    return ManifestRecord.from_item(item) if item else None
+
+
+def void(partition: str, record_name: str, cut: str, error: str, now: datetime) -> bool:
+    """Retires an open manifest whose start was never claimed; False if it was, or if the record has changed.
+
+    This and `claim_start` exclude each other. The record stays in the index until `finish_void`.
+    """
+    return table.update_if(
+        partition,
+        record_name,
+        "SET #status = :void, starter = :starter, voided_at = :voided_at, #error = :error, updated_at = :now",
+        "#status = :open AND attribute_not_exists(start_attempted_at) AND attribute_not_exists(starter)",
+        {
+            ":void": "void",
+            ":open": "open",
+            ":starter": manifests.VOID,
+            ":voided_at": max(clock.to_text(now), clock.microsecond_after(cut)),
+            ":error": error,
+            ":now": clock.to_text(now),
+        },
+        names={"#status": "status", "#error": "error"},
+    )
+
+
+def note_given_back(manifest: ManifestRecord, file_name: str) -> None:
+    """Remembers that the rows up to this sort key have been given back."""
+    table.update_if(
+        manifests.partition_of(manifest.date_prefix),
+        manifest.record_name,
+        "SET given_back_to = :file_name",
+        "#status = :void",
+        {":file_name": file_name, ":void": "void"},
+        names={"#status": "status"},
+    )
+
+
+def finish_void(manifest: ManifestRecord) -> bool:
+    """Takes a void manifest, whose rows have all been given back, out of the index."""
+    return table.update_if(
+        manifests.partition_of(manifest.date_prefix),
+        manifest.record_name,
+        "SET updated_at = :now REMOVE pending_since",
+        "#status = :void",
+        {":void": "void", ":now": clock.to_text(clock.now())},
+        names={"#status": "status"},
+    )
+
+
+def fail_unstarted(partition: str, record_name: str, attempt: tuple[str, str | None], error: str) -> bool:
+    """Leaves an open manifest that cannot be started to an operator. `attempt`: its (starter, start_attempted_at);
+    False if there is another attempt meanwhile."""
+    starter, attempted_at = attempt
+    same_attempt = "start_attempted_at = :at" if attempted_at else "attribute_not_exists(start_attempted_at)"
+    return table.update_if(
+        partition,
+        record_name,
+        "SET #status = :failed, #error = :error, updated_at = :now REMOVE pending_since",
+        f"#status = :open AND starter = :starter AND {same_attempt}",
+        {
+            ":failed": "failed",
+            ":open": "open",
+            ":starter": starter,
+            ":at": attempted_at,
+            ":error": error,
+            ":now": clock.to_text(clock.now()),
+        },
+        names={"#status": "status", "#error": "error"},
+    )
+
+
 def record_outcome(
     manifest: ManifestRecord, status: Literal["succeeded", "failed"], details: dict[str, str | None]
 ) -> bool:
@@ -138,35 +214,36 @@ def record_outcome(
 
 
 def reopen(
-    date_prefix: str, record_name: str, *, run_id: str, error: str | None = None, is_replay: bool = False
+    date_prefix: str, record_name: str, *, run_id: str | None, error: str | None = None, is_replay: bool = False
 ) -> bool:
     """Opens a manifest whose run has ended for another attempt; False if `run_id` is not its run any more. After a
-    replay it has all its retries again.
+    replay it has all its retries again. `run_id` is None for a failed manifest whose job was never started.
 
     `failed_runs` keeps the run, so that nobody takes it for the run of the new attempt. `starter` stays: it says that
     the rows are marked.
     """
-    values: dict[str, Any] = {
-        ":open": "open",
-        ":one": 1,
-        ":none": [],
-        ":runs": [run_id],
-        ":run": run_id,
-        ":now": clock.to_text(clock.now()),
-    }
+    values: dict[str, Any] = {":open": "open", ":one": 1, ":now": clock.to_text(clock.now())}
+    names = {"#status": "status"}
     remember = ""
+    condition = "attribute_not_exists(job_run_id) AND #status = :failed"
+    if run_id is None:
+        values[":failed"] = "failed"
+    else:
+        condition = "job_run_id = :run"
+        remember = ", failed_runs = list_append(if_not_exists(failed_runs, :none), :runs)"
+        values |= {":run": run_id, ":none": [], ":runs": [run_id]}
     if error is not None:
-        remember, values[":error"] = ", #error = :error", error
+        remember += ", #error = :error"
+        values[":error"], names["#error"] = error, "error"
     if is_replay:
         remember += ", replayed_after = if_not_exists(attempt, :one)"
     return table.update_if(
         manifests.partition_of(date_prefix),
         record_name,
         "SET #status = :open, pending_since = :now, updated_at = :now, "
-        "attempt = if_not_exists(attempt, :one) + :one, "
-        f"failed_runs = list_append(if_not_exists(failed_runs, :none), :runs){remember} "
+        f"attempt = if_not_exists(attempt, :one) + :one{remember} "
         "REMOVE job_run_id, job_name, start_attempted_at, run_started_at, finished_at",
-        "job_run_id = :run",
+        condition,
         values,
-        names={"#status": "status"} | ({"#error": "error"} if error is not None else {}),
+        names=names,
     )

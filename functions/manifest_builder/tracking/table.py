@@ -131,6 +131,26 @@ def query(partition: str) -> Iterator[Item]:
     yield from _pages("query", ConsistentRead=True, **_partition(partition))
 
 
+def pages_after(
+    partition: str, file_name: str | None, condition: str, values: Item
+) -> Iterator[tuple[list[Item], str | None]]:
+    """Items of a partition behind this sort key for which the filter condition holds, page by page, read consistently.
+
+    Each page comes with the sort key up to which the partition has been read; None: to its end.
+    """
+    request = _partition(partition)
+    if file_name:
+        request["KeyConditionExpression"] += " AND file_name > :file_name"
+        values = values | {":file_name": file_name}
+    request["ExpressionAttributeValues"] |= to_dynamodb(values)
+    pages: Any = aws.dynamodb().get_paginator("query")
+    for page in pages.paginate(
+        TableName=settings().tracking_table, ConsistentRead=True, FilterExpression=condition, **request
+    ):
+        last = page.get("LastEvaluatedKey")
+        yield [from_dynamodb(item) for item in page["Items"]], from_dynamodb(last)["file_name"] if last else None
+
+
 def query_pending(partition: str, until: str | None = None) -> Iterator[Item]:
     """Entries of a partition in the pending index, by `pending_since` (inclusive), read consistently and lazily."""
     condition = _partition(partition)
