@@ -1,6 +1,6 @@
 """CreateManifest: resumes the oldest open manifest of the date, or cuts the next batch and commits its manifest."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from manifest_builder import clock, manifest_objects, manifests
@@ -13,6 +13,7 @@ from manifest_builder.settings import settings
 from manifest_builder.telemetry import box, count, outcome
 from manifest_builder.tracking import manifest_records
 
+LONG_AGO = clock.to_text(datetime.fromtimestamp(0, UTC))
 NOTHING_TO_BUILD = {
     "needed": False,
     "record": None,
@@ -25,6 +26,7 @@ NOTHING_TO_BUILD = {
     "marked": True,
     "stale_starter": None,
     "stale_attempted_at": None,
+    "ask_since": None,
     "run_found": False,
     "job": {"JobRunId": None},
 }
@@ -38,6 +40,7 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
     out: {"needed": bool, "record": {"date_prefix", "file_name"}, "manifest_path": s3 URI, "manifest_bucket", "cut",
           "file_count", "file_size_bytes", "created_at", "marked": are all its rows marked for certain,
           "stale_starter", "stale_attempted_at": the attempt that was given up, "run_found": bool,
+          "ask_since": the record's `pending_since` while the run has no outcome,
           "job": {"JobRunId": the run found}}; NOTHING_TO_BUILD if no manifest is needed
     """
     batch_index = max(1, event["batch_index"])
@@ -113,6 +116,8 @@ def _state(manifest: ManifestRecord, job_run_id: str | None) -> dict[str, Any]:
         "marked": manifest.starter is not None,
         "stale_starter": manifest.starter,
         "stale_attempted_at": manifest.start_attempted_at,
+        # The run was started some time ago, and may have ended, untold: the next sweep asks.
+        "ask_since": LONG_AGO if job_run_id else manifest.created_at,
         "run_found": job_run_id is not None,
         "job": {"JobRunId": job_run_id},
     }

@@ -2,10 +2,12 @@
 
 import uuid
 from collections import Counter
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from manifest_builder import clock, job_runs
+from manifest_builder.errors import RunNotRecorded
 from manifest_builder.failure_reports import report
 from manifest_builder.job_runs import ENDED_BADLY, UNKNOWN
 from manifest_builder.manifests import ManifestRecord
@@ -22,6 +24,8 @@ ASKING_TIME = timedelta(seconds=8)
 NEVER_RETRIED = {"STOPPED", UNKNOWN}
 ASKED_AGAIN_FOR = timedelta(hours=24)
 """For so long after its start Glue is asked again about a run that it does not know: it may not know it yet."""
+GLUES_RETRY_WITHIN = timedelta(minutes=30)
+"""For so long a failed run is left to Glue, if the job has MaxRetries and Glue does not list the next attempt yet."""
 MESSAGE_CHARACTERS = 1000
 
 
@@ -46,6 +50,9 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
             continue
         try:
             result, manifest = record(**job_run)
+        except RunNotRecorded:
+            # Only an event tells of a run that no record names. The state's Retry asks again.
+            raise
         except Exception:
             # A run whose outcome cannot be recorded must not hide the others; the next sweep asks about it again.
             logger.exception("the outcome of a job run was not recorded", extra=job_run)
@@ -69,7 +76,8 @@ def record(
 ) -> tuple[str, ManifestRecord | None]:
     """The result for the run's manifest: `succeeded`, `reopened`, `failed`, or why nothing was recorded.
 
-    A run that was given up because Glue did not know it is corrected when Glue tells how it ended.
+    A run that was given up because Glue did not know it is corrected when Glue tells how it ended. Raises
+    RunNotRecorded.
     """
     if date_prefix and manifest_path:
         manifest = manifest_records.find_started(date_prefix, manifest_path)
@@ -81,19 +89,53 @@ def record(
         if not date_prefix or not manifest_path:
             return "no_manifest", None
         manifest = manifest_records.find_started(date_prefix, manifest_path)
+    if manifest is None and has_ended(run) and is_being_recorded(date_prefix, manifest_path, job_run_id):
+        raise RunNotRecorded(f"{job_run_id} has ended before {manifest_path} names it")
     if manifest is None:
         manifest = manifest_records.find_given_up(date_prefix, manifest_path, job_run_id, UNKNOWN)
+    if manifest and manifest.job_run_id == run.get("PreviousRunId") and manifest_records.follow(manifest, job_run_id):
+        manifest = replace(manifest, job_run_id=job_run_id)
     if manifest is None or manifest.job_run_id != job_run_id:
-        # The outcome is recorded already, or the start is not recorded yet: then a later sweep asks again.
+        # The outcome is recorded already.
         return "not_waited_for", None
+    return judge(manifest, run)
+
+
+def judge(manifest: ManifestRecord, run: "JobRunTypeDef") -> tuple[str, ManifestRecord | None]:
+    """Records what the state of its run means for a manifest."""
     if run["JobRunState"] == UNKNOWN and is_asked_again(manifest):
         logger.warning("Glue does not know the run: the next sweep asks again", extra=_subject(manifest))
         return "unknown", None
     if run["JobRunState"] == "SUCCEEDED":
         return end_well(manifest, run)
+    if run["JobRunState"] in ENDED_BADLY and is_left_to_glue(manifest, run):
+        return "left_to_glue", None
     if run["JobRunState"] in {*ENDED_BADLY, UNKNOWN}:
         return end_badly(manifest, run)
     return "running", None
+
+
+def has_ended(run: "JobRunTypeDef") -> bool:
+    return run["JobRunState"] == "SUCCEEDED" or run["JobRunState"] in ENDED_BADLY
+
+
+def is_being_recorded(date_prefix: str, manifest_path: str, job_run_id: str) -> bool:
+    """Whether the run's manifest is open and its start was attempted: the run is its next one."""
+    manifest = manifest_records.find_open(date_prefix, manifest_path)
+    if manifest is None or not manifest.was_attempted:
+        return False
+    return job_run_id not in manifest_records.failed_runs(date_prefix, manifest.record_name)
+
+
+def is_left_to_glue(manifest: ManifestRecord, run: "JobRunTypeDef") -> bool:
+    """Whether Glue itself tries the run again, because the job has MaxRetries. The record follows to that attempt."""
+    if run["JobRunState"] == "STOPPED" or not job_runs.may_be_retried_by_glue(run, manifest.job_name):
+        return False
+    retry = job_runs.glues_own_retry(run, manifest.job_name)
+    if retry:
+        return manifest_records.follow(manifest, retry)
+    completed = run.get("CompletedOn")
+    return completed is not None and clock.now() - completed < GLUES_RETRY_WITHIN
 
 
 def is_asked_again(manifest: ManifestRecord) -> bool:

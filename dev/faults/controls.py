@@ -58,7 +58,6 @@ from dev.simulator.world import Function
 from dev.template import all_states
 from manifest_builder import aws, clock, job_runs, manifests, planning, redelivery, versions
 from manifest_builder.files import FileVersion
-from manifest_builder.manifests import ManifestRecord
 from manifest_builder.planning import Plan
 from manifest_builder.rows import FileRow
 from manifest_builder.tracking import giving_back, locks, manifest_records, retention, table
@@ -229,16 +228,9 @@ def plan_of_files_only(*args: Any, **kwargs: Any) -> Plan:
 
 
 def plan_that_cuts_first(*args: Any, **kwargs: Any) -> Plan:
-    with mock.patch.object(planning, "oldest_resumable", return_value=None):
+    with mock.patch.object(planning, "open_manifests", return_value=[]):
         cutting = planning.plan(*args, **kwargs)
     return cutting if cutting.batch else planning.plan(*args, **kwargs)
-
-
-def nothing_while_a_start_settles(open_manifests: list[ManifestRecord], at: datetime) -> ManifestRecord | None:
-    attempted = [manifest for manifest in open_manifests if manifest.was_attempted]
-    if attempted and manifests.oldest_resumable(attempted, at) is None:
-        return None
-    return manifests.oldest_resumable(open_manifests, at)
 
 
 def least_of_the_chosen(*values: Any) -> Any:
@@ -408,16 +400,6 @@ def dies_while_marking(lab: Lab) -> None:
     del lab.around["UpdateStatus"]
 
 
-def abandon_an_unmarked_manifest_beside_a_busy_one(lab: Lab) -> None:
-    arrive(lab, 2)
-    lab.start_job_run = busy
-    lab.deliver_all()
-    lab.start_job_run = None
-    arrive(lab, 2, folder="b")
-    dies_while_marking(lab)
-    arrive(lab, 1, folder="c")
-
-
 def late_acquire_then_late_commit(lab: Lab) -> None:
     """A run is given up with its AcquireLock and its commit still under way; both land after the next run."""
     late: list[Callable[[], Any]] = []
@@ -561,14 +543,6 @@ CONTROLS = [
         Scenario("a run dies after its commit", dies_while_marking, prepare_one_date),
         invariants.a_file_is_named_once_for_each_of_its_versions_at_most,
         double=replaced(create_manifest, "plan", plan_that_cuts_first),
-    ),
-    Control(
-        "a manifest that was never attempted is resumable whatever another one waits for",
-        Scenario(
-            "an unmarked manifest beside one that Glue refused", deliver, abandon_an_unmarked_manifest_beside_a_busy_one
-        ),
-        invariants.a_file_is_named_once_for_each_of_its_versions_at_most,
-        double=replaced(planning, "oldest_resumable", nothing_while_a_start_settles),
     ),
     Control(
         "the cut is the greatest pending_since among the chosen",

@@ -287,8 +287,8 @@ SCENARIOS = [
     Scenario("the ends of two runs were never told", sweep, prepare_untold_runs, ASKED_AT_EVERY_SWEEP),
     Scenario("files are deleted before and after their manifest is cut", remove, prepare_removals),
     Scenario("a released file is deleted before its event comes", delete_released, prepare_released_file),
-    Scenario("a manifest's object is deleted before its job is started", deliver_and_fill, prepare_vanished),
-    Scenario("a manifest's object is deleted while Glue is busy", deliver_and_fill, prepare_vanished_after_its_attempt),
+    Scenario("a manifest's object is deleted before its job is started", deliver, prepare_vanished),
+    Scenario("a manifest's object is deleted while Glue is busy", sweep, prepare_vanished_after_its_attempt),
     Scenario("a namesake's row has expired under an earlier setting", send_again_and_fill, prepare_forgotten_namesake),
 ]
 SMALLEST, GIVEN_UP, (REMOVALS, RELEASE, VANISHED, VANISHED_LATE, NAMESAKE) = SCENARIOS[0], SCENARIOS[4], SCENARIOS[-5:]

@@ -9,6 +9,10 @@ class LockLost(RuntimeError):
     """The lease has ended, or another run holds the lock: nothing was committed, and nothing may be committed."""
 
 
+class RunNotRecorded(RuntimeError):
+    """A job run has ended, and its manifest's record does not name it yet: RecordJobRun is still to come."""
+
+
 class ManifestGone(RuntimeError):
     """The object of a committed manifest is not there any more: no job could read it."""
 

@@ -49,6 +49,31 @@ def read_run(job_run_id: str, job_name: str | None = None) -> "JobRunTypeDef":
         return {"JobRunState": UNKNOWN, "ErrorMessage": f"{job_name} has no run {job_run_id}"}  # type: ignore[typeddict-item]
 
 
+def glues_own_retry(run: "JobRunTypeDef", job_name: str | None = None) -> str | None:
+    """The id of the run that Glue itself has started after this one failed, by the job's MaxRetries; None if there is
+    none. GetJobRuns lists the newest runs first."""
+    job_name = job_name or settings().glue_job_name
+    started = run.get("StartedOn")
+    for page in aws.glue().get_paginator("get_job_runs").paginate(JobName=job_name):
+        for other in page["JobRuns"]:
+            if other.get("PreviousRunId") == run["Id"]:
+                return other["Id"]
+            if started is not None and other.get("StartedOn", started) < started:
+                return None
+    return None
+
+
+def may_be_retried_by_glue(run: "JobRunTypeDef", job_name: str | None = None) -> bool:
+    """Whether the job's MaxRetries give this failed run another attempt."""
+    try:
+        job = aws.glue().get_job(JobName=job_name or settings().glue_job_name)["Job"]
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "EntityNotFoundException":
+            raise
+        return False
+    return job.get("MaxRetries", 0) > run.get("Attempt", 0)
+
+
 def times(run: "JobRunTypeDef") -> dict[str, str | None]:
     """Start and end of a run, as attributes of a manifest record."""
     return {"run_started_at": _text(run.get("StartedOn")), "finished_at": _text(run.get("CompletedOn"))}

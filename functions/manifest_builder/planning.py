@@ -22,11 +22,13 @@ class Plan:
 
 
 def plan(date_prefix: str, max_bytes: int, *, date_started: bool, flush_before: str | None, at: datetime) -> Plan:
-    """The next step for a date. No batch is cut while a manifest can be resumed."""
+    """The next step for a date. No batch is cut while a manifest is open, although its start may be waiting: if Glue is
+    at its limit, the older manifest goes first."""
     found = open_manifests(date_prefix)
     manifest = oldest_resumable(found, at)
     if manifest is not None:
         return Plan(manifest, [], waiting=0)
+    if found:
+        return Plan(None, [], waiting=len(found))
     pending = pending_files(date_prefix)
-    batch = next_batch(pending, max_bytes, date_started=date_started, flush_before=flush_before)
-    return Plan(None, batch, waiting=sum(manifest.was_attempted for manifest in found))
+    return Plan(None, next_batch(pending, max_bytes, date_started=date_started, flush_before=flush_before), waiting=0)

@@ -9,6 +9,7 @@ from typing import Any
 from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 
+from manifest_builder import clock
 from manifest_builder.settings import settings
 
 # Lambda reads the level and the time of a line only if its timestamp is RFC 3339. The place in the code is left out: a
@@ -18,6 +19,10 @@ metrics = Metrics()
 # Lambda gives the root logger the function's level. At DEBUG the SDK would log its requests with the session token.
 for _library in ("botocore", "boto3", "s3transfer", "urllib3"):
     logging.getLogger(_library).setLevel(logging.INFO)
+
+CLOCKS_APART_SECONDS = 300
+LONGEST_STATE_SECONDS = 120
+"""An execution ends after this time, and a state of it before."""
 
 Handler = Callable[[dict[str, Any], Any], dict[str, Any]]
 
@@ -62,6 +67,7 @@ def _with_telemetry(handler: Handler, log: Callable[[str], None]) -> Handler:
     def with_telemetry(event: dict[str, Any], context: Any) -> dict[str, Any]:
         logger.clear_state()
         logger.append_keys(box=name, **_subject(event))
+        _compare_clocks(event)
         started = time.perf_counter()
         try:
             answer = handler(event, context)
@@ -78,6 +84,15 @@ def _with_telemetry(handler: Handler, log: Callable[[str], None]) -> Handler:
                 metrics.flush_metrics()
 
     return with_telemetry
+
+
+def _compare_clocks(event: dict[str, Any]) -> None:
+    """A clock that is off by more than the protocol allows for: see docs/limits.md."""
+    seconds = (clock.now() - clock.machine_time(event)).total_seconds()
+    # The state may have been entered some attempts ago.
+    if not -CLOCKS_APART_SECONDS <= seconds <= CLOCKS_APART_SECONDS + LONGEST_STATE_SECONDS:
+        logger.error("the clocks of this function and of Step Functions differ", extra={"seconds": seconds})
+        count("ClocksApart")
 
 
 def _subject(event: dict[str, Any]) -> dict[str, Any]:

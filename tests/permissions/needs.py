@@ -62,8 +62,9 @@ def _needs(call: Call) -> Iterator[Need]:
             yield Need("dynamodb:Scan", _table(arguments))
         case "s3", _:
             yield from _s3(call)
-        case "glue", "StartJobRun" | "GetJobRuns" | "GetJobRun":
-            yield Need(f"glue:{call.operation}", f"arn:aws:glue:{REGION}:{ACCOUNT}:job/{arguments['JobName']}")
+        case "glue", "StartJobRun" | "GetJobRuns" | "GetJobRun" | "GetJob":
+            job = arguments["JobName"]
+            yield Need(f"glue:{call.operation}", f"arn:aws:glue:{REGION}:{ACCOUNT}:job/{job}")
         case "sns", "Publish":
             yield Need("sns:Publish", arguments["TopicArn"])
         case "lambda", "Invoke":

@@ -9,12 +9,23 @@ import boto3
 import pytest
 from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import ReadTimeoutError
+from moto.glue.models import glue_backends
 
 import quarantine_file
 from dev.faults.lab import Lab
 from dev.faults.scenarios import prepare_mixed
 from dev.simulator.acts import DAY, LIMIT_30_MB, MB, deliver
-from dev.simulator.world import INPUT_BUCKET, MANIFEST_BUCKET, TRACKING_TABLE, Function, World, message
+from dev.simulator.world import (
+    ACCOUNT,
+    GLUE_JOB,
+    INPUT_BUCKET,
+    MANIFEST_BUCKET,
+    REGION,
+    TRACKING_TABLE,
+    Function,
+    World,
+    message,
+)
 from glue import ndjson_to_parquet
 from manifest_builder import aws, planning
 from manifest_builder.manifests import START_SETTLE_SECONDS, to_document
@@ -199,6 +210,12 @@ def the_object_of_a_manifest_is_gone(world: World) -> None:
     world.sweep()
 
 
+def a_run_fails_of_a_job_that_glue_retries(world: World) -> None:
+    deliver(3)(world)
+    glue_backends[ACCOUNT][REGION].jobs[GLUE_JOB].max_retries = 1
+    the_run_ends("FAILED")(world)
+
+
 RARE_PATHS: list[Callable[[World], object]] = [
     a_version_of_a_file_is_refused,
     a_refused_file_has_vanished,
@@ -209,4 +226,5 @@ RARE_PATHS: list[Callable[[World], object]] = [
     an_operator_sends_versions_of_his_own,
     a_failed_run_is_reported,
     the_object_of_a_manifest_is_gone,
+    a_run_fails_of_a_job_that_glue_retries,
 ]

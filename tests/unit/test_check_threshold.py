@@ -112,11 +112,15 @@ def test_an_attempted_start_is_resumed_once_it_has_settled_and_counted_as_waitin
     assert (answer["reason"], answer["jobs_waiting"]) == (reason, waiting)
 
 
-def test_a_batch_is_built_while_an_attempted_start_waits_and_that_start_is_still_counted(account: Account) -> None:
+def test_no_batch_is_built_while_an_older_manifest_waits_for_glue(account: Account) -> None:
+    """Its job would take the place that the older one waits for."""
     attempted()
     track(MAX)
 
-    assert check(account) == {"build": True, "reason": "batch", "batch_index": 1, "jobs_waiting": 1}
+    assert check(account) == {"build": False, "reason": "below", "batch_index": 0, "jobs_waiting": 1}
+
+    account.wait(seconds=SETTLED)
+    assert check(account)["reason"] == "resume"
 
 
 @pytest.mark.parametrize(

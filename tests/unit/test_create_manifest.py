@@ -77,6 +77,7 @@ def test_a_full_batch_becomes_an_object_and_an_open_record(account: Account, tok
         "file_count": 2,
         "file_size_bytes": MAX,
         "created_at": "2025-12-23T12:00:01.000000Z",
+        "ask_since": "2025-12-23T12:00:01.000000Z",
         "marked": False,
         "stale_starter": None,
         "stale_attempted_at": None,
@@ -374,17 +375,15 @@ def commit_under(account: Account, manifest: ManifestRecord) -> None:
     manifest_records.commit(manifest, "token-1", clock.now())
 
 
-def test_a_start_attempted_less_than_60_seconds_ago_is_not_resumed_and_new_batches_are_cut(
-    account: Account, token: str
-) -> None:
+def test_while_an_attempted_start_settles_nothing_is_resumed_and_nothing_is_cut(account: Account, token: str) -> None:
     commit_under(account, a_manifest())
     attempt(a_manifest())
-    account.wait(seconds=59)
+    track(*FULL)
+    account.wait(seconds=START_SETTLE_SECONDS - 1)
     assert create(token)["needed"] is False
 
-    track(*FULL)
-    locks.acquire(DATE, "run-1", "token-2", clock.now())
-    assert create("token-2")["record"]["file_name"] == "batch-0001-token-2"
+    account.wait(seconds=1)
+    assert create(token)["manifest_path"] == a_manifest().file_path
 
 
 @pytest.mark.parametrize("minutes", [-60, 60])
@@ -444,6 +443,7 @@ def test_a_stale_attempt_with_a_run_is_returned_with_that_run(account: Account, 
     answer = create(token)
 
     assert (answer["run_found"], answer["job"]) == (True, {"JobRunId": run["JobRunId"]})
+    assert answer["ask_since"] == "1970-01-01T00:00:00.000000Z", "the next sweep asks for its outcome"
     assert other != run["JobRunId"]
 
 

@@ -5,12 +5,15 @@ from typing import Any
 from unittest import mock
 
 import pytest
+from moto.glue.models import FakeJobRun, glue_backends
 
 import find_stalled_dates
 import record_outcome
 from dev.simulator.telemetry import Telemetry
-from dev.simulator.world import GLUE_JOB, MANIFEST_BUCKET
+from dev.simulator.world import ACCOUNT, GLUE_JOB, MANIFEST_BUCKET, REGION
+from dev.template import all_states
 from manifest_builder import aws, clock, job_runs
+from manifest_builder.errors import RunNotRecorded
 from manifest_builder.manifests import ManifestRecord, to_document
 from manifest_builder.tracking import manifest_records, pending
 from tests.unit.support import DATE, Account, a_manifest, aws_error, commit, intercepted
@@ -388,3 +391,136 @@ def test_the_age_of_a_reopened_manifest_starts_again(account: Account, run: str)
     record = account.record()
     assert record["pending_since"] == account.moment()
     assert "error" not in record
+
+
+# A run that no record names yet
+
+
+@pytest.mark.parametrize("state", ["SUCCEEDED", "FAILED", "TIMEOUT"])
+def test_a_run_that_ended_before_its_record_names_it_is_asked_about_again_by_the_states_retry(
+    account: Account, state: str
+) -> None:
+    manifest = a_manifest()
+    commit(manifest)
+    assert manifest_records.claim_start(PARTITION, manifest.record_name, "run-1", None, clock.now())
+    arguments = {"--MANIFEST_PATH": manifest.file_path, "--DATE_PREFIX": manifest.date_prefix}
+    run_id = account.glue.start_job_run(JobName=GLUE_JOB, Arguments=arguments)["JobRunId"]
+    account.end_run(run_id, state)
+
+    with pytest.raises(RunNotRecorded):
+        tell(run_id)
+
+    retrier = next(each for each in all_states()["RecordOutcome"]["Retry"] if "RunNotRecorded" in each["ErrorEquals"])
+    assert retrier["MaxAttempts"] >= 3
+
+
+def test_a_run_that_is_still_running_while_no_record_names_it_is_not_waited_for(account: Account) -> None:
+    manifest = a_manifest()
+    commit(manifest)
+    assert manifest_records.claim_start(PARTITION, manifest.record_name, "run-1", None, clock.now())
+    arguments = {"--MANIFEST_PATH": manifest.file_path, "--DATE_PREFIX": manifest.date_prefix}
+    run_id = account.glue.start_job_run(JobName=GLUE_JOB, Arguments=arguments)["JobRunId"]
+
+    assert tell(run_id)["dates"] == []
+
+
+def test_a_failed_run_of_an_earlier_attempt_is_not_waited_for(account: Account, run: str) -> None:
+    account.end_run(run, "FAILED")
+    tell(run)
+    assert manifest_records.claim_start(PARTITION, "batch-0001-token-1", "run-2", None, clock.now())
+
+    assert tell(run)["dates"] == []
+
+
+# Glue's own retries
+
+
+@pytest.fixture
+def retried_by_glue(account: Account, run: str) -> Iterator[Callable[[str, str], str]]:
+    """A job with MaxRetries 2: starts Glue's next attempt of a run."""
+    job = glue_backends[ACCOUNT][REGION].jobs[GLUE_JOB]
+    job.max_retries = 2
+    previous: dict[str, tuple[str, int]] = {}
+    describe = FakeJobRun.as_dict
+
+    def with_previous(job_run: FakeJobRun) -> dict[str, Any]:
+        of, attempt = previous.get(job_run.job_run_id, (None, 0))
+        return describe(job_run) | {"Attempt": attempt} | ({"PreviousRunId": of} if of else {})
+
+    def retry(of: str, state: str = "RUNNING") -> str:
+        first = glue_backends[ACCOUNT][REGION].jobs[GLUE_JOB].job_runs[0]
+        run_id: str = account.glue.start_job_run(JobName=GLUE_JOB, Arguments=first.arguments)["JobRunId"]
+        previous[run_id] = (of, previous.get(of, ("", 0))[1] + 1)
+        if state != "RUNNING":
+            account.end_run(run_id, state)
+        return run_id
+
+    with mock.patch.object(FakeJobRun, "as_dict", with_previous):
+        yield retry
+
+
+Retry = Callable[..., str]
+
+
+def test_the_outcome_of_glues_own_retry_is_the_outcome_of_the_manifest(
+    account: Account, run: str, retried_by_glue: Retry
+) -> None:
+    account.end_run(run, "FAILED")
+    second = retried_by_glue(run)
+    assert tell(run)["dates"] == []
+    record = account.record()
+    assert (record["status"], record["job_run_id"], record["failed_runs"]) == ("started", second, [run])
+
+    account.end_run(second)
+    tell(second)
+
+    assert account.record()["status"] == "succeeded"
+    assert account.record().get("attempt", 1) == 1
+
+
+def test_glues_own_retry_is_followed_even_if_its_event_comes_first(
+    account: Account, run: str, retried_by_glue: Retry
+) -> None:
+    account.end_run(run, "FAILED")
+    second = retried_by_glue(run, "SUCCEEDED")
+
+    tell(second)
+    assert account.record()["status"] == "succeeded"
+    tell(run)
+    assert account.record()["status"] == "succeeded"
+
+
+def test_a_failed_run_is_left_to_glue_until_its_retry_is_listed(
+    account: Account, run: str, retried_by_glue: Retry
+) -> None:
+    account.end_run(run, "FAILED")
+
+    assert tell(run)["dates"] == []
+    assert account.record()["job_run_id"] == run
+
+    account.wait(minutes=31)
+    assert tell(run)["dates"] == [the_date()], "Glue never made it"
+
+
+def test_when_glues_retries_are_used_up_those_of_the_stack_follow(
+    account: Account, run: str, retried_by_glue: Retry
+) -> None:
+    account.end_run(run, "FAILED")
+    second = retried_by_glue(run, "FAILED")
+    third = retried_by_glue(second, "FAILED")
+
+    tell(run)
+    tell(second)
+    assert tell(third)["dates"] == [the_date()]
+
+    record = account.record()
+    assert (record["status"], record["attempt"]) == ("open", 2)
+    assert record["failed_runs"] == [run, second, third]
+
+
+def test_a_run_that_somebody_stopped_is_not_left_to_glue(account: Account, run: str, retried_by_glue: Retry) -> None:
+    account.end_run(run, "STOPPED")
+
+    tell(run)
+
+    assert account.record()["status"] == "failed"

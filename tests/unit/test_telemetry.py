@@ -11,7 +11,7 @@ import parse_event
 import track_file
 import validate_file
 from dev.simulator.telemetry import Telemetry
-from manifest_builder import aws
+from manifest_builder import aws, clock
 from manifest_builder.telemetry import box, count, file_box, logger, outcome
 from tests.unit.support import DATE, Account, a_file, aws_error, body, failing
 
@@ -177,3 +177,22 @@ def test_a_box_without_a_run_in_its_event_can_be_called(log: Telemetry) -> None:
     chatty({}, None)
 
     assert not {"run_id", "execution"} & log.lines[0].keys()
+
+
+@pytest.mark.parametrize(("seconds", "noticed"), [(-301, True), (-300, False), (0, False), (420, False), (421, True)])
+def test_a_clock_that_is_off_by_more_than_the_protocol_allows_for_is_an_error_and_a_metric(
+    log: Telemetry, seconds: int, noticed: bool
+) -> None:
+    """Up to 120 s may have passed since the state was entered: its Retry calls the box again."""
+    now = clock.now()
+    with mock.patch.object(clock, "now", return_value=now + timedelta(seconds=seconds)):
+        chatty({"entered_at": clock.to_text(now)}, None)
+
+    assert ("ClocksApart" in log.metrics) is noticed
+    assert [line["seconds"] for line in log.at_least("ERROR")] == ([seconds] if noticed else [])
+
+
+def test_a_box_that_is_not_told_when_its_state_was_entered_compares_no_clocks(log: Telemetry) -> None:
+    chatty({}, None)
+
+    assert log.at_least("ERROR") == []

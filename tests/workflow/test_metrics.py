@@ -1,5 +1,7 @@
 """Real runs write exactly the metrics that alarms, dashboards and documents name."""
 
+from datetime import timedelta
+
 import pytest
 
 from dev.faults.lab import Lab
@@ -85,6 +87,9 @@ def written() -> set[Metric]:
         lab.queue.send({"messageId": "poison", "body": "no event"}, lab.time())
         assert lab.trigger()
         functions_are_throttled(lab)
+        with lab.skewed(timedelta(minutes=10)):
+            lab.later += timedelta(hours=1)
+            lab.deliver_all()
     with World(environment=LIMIT_30_MB) as world, captured() as of_gone:
         the_object_of_a_manifest_is_gone(world)
     found |= set(of_gone.metric_values)

@@ -45,6 +45,11 @@ def find_started(date_prefix: str, manifest_path: str) -> ManifestRecord | None:
     return None
 
 
+def find_open(date_prefix: str, manifest_path: str) -> ManifestRecord | None:
+    """The open manifest with this path; None if there is none."""
+    return next((manifest for manifest in open_manifests(date_prefix) if manifest.file_path == manifest_path), None)
+
+
 def find_given_up(date_prefix: str, manifest_path: str, job_run_id: str, error: str) -> ManifestRecord | None:
     """The record of a manifest whose run was recorded as failed with an error that begins so. Reads the records of the
     date: they are not in the index any more."""
@@ -210,6 +215,26 @@ def record_outcome(
             **{f":{name}": text for name, text in given.items()},
         },
         names={"#status": "status", **{f"#{name}": name for name in given}},
+    )
+
+
+def follow(manifest: ManifestRecord, run_id: str) -> bool:
+    """Makes Glue's own retry the run of the manifest; False if the record has changed. `failed_runs` keeps the run that
+    it follows."""
+    return table.update_if(
+        manifests.partition_of(manifest.date_prefix),
+        manifest.record_name,
+        "SET job_run_id = :run, updated_at = :now, failed_runs = list_append(if_not_exists(failed_runs, :none), :runs)",
+        "#status = :started AND job_run_id = :failed",
+        {
+            ":run": run_id,
+            ":failed": manifest.job_run_id,
+            ":started": "started",
+            ":now": clock.to_text(clock.now()),
+            ":none": [],
+            ":runs": [manifest.job_run_id],
+        },
+        names={"#status": "status"},
     )
 
 
