@@ -1,4 +1,5 @@
-"""`make load`: thousands of files on the deployed stack, functions killed at random; then the promise is checked.
+"""`make load`: thousands of files on the deployed stack, functions killed at random, and an outage of Lambda in the
+middle; then the promise is checked.
 
 Exit codes: 0 the promise held, 1 it did not, 130 Ctrl-C, 143 SIGTERM or SIGHUP.
 """
@@ -11,6 +12,8 @@ import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,6 +42,7 @@ MAX_BATCH_BYTES = int(float(PARAMETERS["MaxBatchSizeGb"]) * 1024**3)
 VISIBILITY_SECONDS = 20
 SWEEP_SECONDS = 30
 GIVE_UP_SECONDS = 600
+TRIGGER = "-start-workflow"
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,8 @@ class Outcome:
     seconds: float
     kills: Counter[str]
     duplicates: int
+    failed_executions: int
+    """During the outage."""
     checks: list[Check]
 
     @property
@@ -116,6 +122,33 @@ def send_duplicates(emulator: Emulator, deployment: Deployment, generator: rando
     return len(again)
 
 
+@contextmanager
+def outage(emulator: Emulator, seconds: float) -> Iterator[None]:
+    """Lambda throttles every call by Step Functions, from the beginning of the block and for that time at least."""
+    functions = [
+        function["FunctionName"]
+        for page in emulator.lambda_.get_paginator("list_functions").paginate()
+        for function in page["Functions"]
+        if not function["FunctionName"].endswith(TRIGGER)
+    ]
+    ends_at = time.monotonic() + seconds
+    for function in functions if seconds else []:
+        emulator.lambda_.put_function_concurrency(FunctionName=function, ReservedConcurrentExecutions=0)
+    try:
+        yield
+        time.sleep(max(0, ends_at - time.monotonic()))
+    finally:
+        for function in functions if seconds else []:
+            emulator.lambda_.delete_function_concurrency(FunctionName=function)
+
+
+def count_failed(emulator: Emulator, deployment: Deployment) -> int:
+    pages = emulator.stepfunctions.get_paginator("list_executions").paginate(
+        stateMachineArn=deployment.state_machine_arn, statusFilter="FAILED"
+    )
+    return sum(len(page["executions"]) for page in pages)
+
+
 def settle(emulator: Emulator, deployment: Deployment, uploads: list[Upload]) -> None:
     """Wait until nothing moves any more; sweeps run as the schedule would have them, only more often."""
     deadline = time.monotonic() + GIVE_UP_SECONDS
@@ -133,7 +166,7 @@ def settle(emulator: Emulator, deployment: Deployment, uploads: list[Upload]) ->
         emulator.stepfunctions.start_execution(stateMachineArn=deployment.state_machine_arn, input='{"sweep": true}')
 
 
-def load(files: int, bursts: int, seed: int, seconds_between_kills: float) -> Outcome:
+def load(files: int, bursts: int, seed: int, seconds_between_kills: float, outage_seconds: float) -> Outcome:
     generator = random.Random(seed)
     with Emulator() as emulator:
         deployment = deploy(emulator, PARAMETERS)
@@ -144,11 +177,16 @@ def load(files: int, bursts: int, seed: int, seconds_between_kills: float) -> Ou
         killer = Killer(emulator.folder, generator, seconds_between_kills)
         killer.start()
         uploads: list[Upload] = []
-        duplicates = 0
+        duplicates = failed_executions = 0
         try:
             for number in range(bursts):
                 size = files // bursts + (number < files % bursts)
-                uploads += feeding.upload(emulator, deployment, burst(generator, len(uploads), size))
+                if number == bursts // 2:
+                    with outage(emulator, outage_seconds):
+                        uploads += feeding.upload(emulator, deployment, burst(generator, len(uploads), size))
+                    failed_executions = count_failed(emulator, deployment)
+                else:
+                    uploads += feeding.upload(emulator, deployment, burst(generator, len(uploads), size))
                 watch.wait(
                     emulator,
                     deployment,
@@ -162,7 +200,7 @@ def load(files: int, bursts: int, seed: int, seconds_between_kills: float) -> Ou
         settle(emulator, deployment, uploads)
         seconds = time.monotonic() - started
         checks = verify(read_facts(emulator, deployment, uploads, []), MAX_BATCH_BYTES)
-    return Outcome(len(uploads), seconds, killer.kills, duplicates, checks)
+    return Outcome(len(uploads), seconds, killer.kills, duplicates, failed_executions, checks)
 
 
 def main() -> int:
@@ -171,11 +209,15 @@ def main() -> int:
     parser.add_argument("--bursts", type=int, default=5, help="in how many bursts (default 5)")
     parser.add_argument("--seed", type=int, default=1, help="of all that is random (default 1)")
     parser.add_argument("--kill-every", type=float, default=3, metavar="SECONDS", help="on average (default 3)")
+    parser.add_argument(
+        "--outage", type=float, default=30, metavar="SECONDS", help="of Lambda, in the middle (default 30; 0: none)"
+    )
     options = parser.parse_args()
-    outcome = load(options.files, options.bursts, options.seed, options.kill_every)
+    outcome = load(options.files, options.bursts, options.seed, options.kill_every, options.outage)
     kills = ", ".join(f"{box} {number}" for box, number in sorted(outcome.kills.items()))
     print(f"{outcome.files:,} files, {outcome.duplicates} events delivered twice")
     print(f"{outcome.kills.total()} functions killed ({kills})")
+    print(f"Lambda out for {options.outage:.0f} s; executions that had failed by its end: {outcome.failed_executions}")
     for check in outcome.checks:
         print("✓" if check.holds else "✗", check.clause, *check.problems[:10], sep="\n    " if check.problems else " ")
     print(f"{'promise kept' if outcome.is_kept else 'promise NOT kept'}: {outcome.files_per_second:.1f} files/s")
