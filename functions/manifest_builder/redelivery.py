@@ -148,7 +148,8 @@ def _halves(records: list[Any]) -> tuple[list[Any], list[Any]]:
 
 
 def _parts(records: list[Any]) -> list[str]:
-    body = json.dumps({"Records": records}, ensure_ascii=False)
+    # In ASCII: a lone surrogate, which JSON may hold as an escape, cannot be sent otherwise.
+    body = json.dumps({"Records": records})
     part = Message(" " * 36, "", 1, datetime.fromtimestamp(0, UTC), body)
     if len(records) == 1 or not is_large(part):
         return [body]

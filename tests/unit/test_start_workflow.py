@@ -228,6 +228,15 @@ def test_a_large_message_goes_back_to_the_queue_in_parts_that_fit(
     assert machine.dead_letters == {}
 
 
+def test_parts_can_be_sent_whatever_characters_the_message_holds(machine: Machine) -> None:
+    escaped = s3_event("\ud800", "\x01é🦆", padding="x" * 200_000)
+
+    assert deliver(record(1, escaped)) == []
+
+    assert [keys_of(part) for part in machine.sent] == [["\ud800"], ["\x01é🦆"]]
+    assert all(part.isascii() for part in machine.sent)
+
+
 def test_a_record_that_is_too_large_goes_back_alone_and_is_a_dead_letter_then(machine: Machine) -> None:
     document = json.loads(s3_event("a", "b", "c"))
     document["Records"][1]["padding"] = "x" * MAX_INPUT_BYTES
