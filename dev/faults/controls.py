@@ -33,6 +33,7 @@ from dev.faults.outages import Outlasted
 from dev.faults.scenarios import (
     ASKED_AT_EVERY_SWEEP,
     DAY,
+    LARGE,
     MB,
     NAMESAKE,
     RELEASE,
@@ -56,9 +57,10 @@ from dev.faults.scenarios import (
 )
 from dev.simulator.world import Function
 from dev.template import all_states
-from manifest_builder import aws, clock, job_runs, manifests, planning, redelivery, versions
+from manifest_builder import aws, clock, job_runs, manifests, planning, redelivery, turns, versions
 from manifest_builder.files import FileVersion
 from manifest_builder.planning import Plan
+from manifest_builder.redelivery import Message
 from manifest_builder.rows import FileRow
 from manifest_builder.tracking import giving_back, locks, manifest_records, retention, table
 from manifest_builder.versions import Change
@@ -307,7 +309,54 @@ def void_manifests_are_forgotten() -> AbstractContextManager[Any]:
     )
 
 
+def parts_are_sent_once_and_forgotten() -> AbstractContextManager[Any]:
+    put_back = start_workflow.put_back_in_parts
+
+    def forget(message: Message, parts: list[str]) -> list[Any]:
+        put_back(message, parts)
+        return []
+
+    return mock.patch.object(start_workflow, "put_back_in_parts", forget)
+
+
 # Schedules
+
+
+STUCK = ("2025-11-01", "2025-11-02")
+
+
+def prepare_stuck_dates(lab: Lab) -> None:
+    """Two manifests that nobody can finish for the time being, and a file of another day that waits for a day."""
+
+    def fails_for_them(function: Function, event: Event) -> Any:
+        if event["date_prefix"] in STUCK:
+            raise RuntimeError("the key of this date's files is disabled")
+        return function(event, None)
+
+    lab.around["UpdateStatus"] = fails_for_them
+    for day in STUCK:
+        arrive(lab, 2, day)
+    lab.later += timedelta(hours=1)
+    arrive(lab, 1)
+    lab.deliver_all()
+    lab.later += timedelta(hours=25)
+
+
+def sweep_past_stuck_dates(lab: Lab) -> None:
+    """Four sweeps that take two dates each; then the two dates can be finished."""
+    with mock.patch.object(turns, "DATES_PER_SWEEP", 2), mock.patch.object(turns, "TRIED_PER_SWEEP", 1):
+        for _ in range(4):
+            lab.sweep()
+            lab.later += timedelta(minutes=15)
+    lab.seen.starved += [row["date_prefix"] for row in lab.files().values() if row["status"] == "pending"]
+    lab.seen.starved = [day for day in lab.seen.starved if day not in STUCK]
+    del lab.around["UpdateStatus"]
+
+
+def sweep_twice(lab: Lab) -> None:
+    lab.sweep()
+    lab.later += timedelta(minutes=15)
+    lab.sweep()
 
 
 def prepare_vanished_run(lab: Lab) -> None:
@@ -728,6 +777,25 @@ CONTROLS = [
         invariants.states_only_move_forward,
         double=always("UpdateItem", "manifest_path = :path"),
         hits=(Hit("UpdateItem", Kind.ZOMBIE_AT_THE_END, nth=2, lasting=True),),
+    ),
+    Control(
+        "a divided message is acknowledged only after its parts were sent",
+        LARGE,
+        invariants.the_latest_version_of_each_file_is_in_one_manifest_or_waits_for_a_reason,
+        double=parts_are_sent_once_and_forgotten,
+        hits=(Hit("SendMessage", Kind.FAILS, nth=1, lasting=True),),
+    ),
+    Control(
+        "a run that was found after a lost start is asked about at the next sweep",
+        Scenario("a lost start whose run has ended, and two sweeps", sweep_twice, prepare_ended_lost_start),
+        invariants.the_end_of_every_run_is_recorded,
+        double=replaced(create_manifest, "LONG_AGO", "2999-12-31T00:00:00.000000Z"),
+    ),
+    Control(
+        "every stalled date has its turn, whatever others do",
+        Scenario("two dates that cannot be finished, and an overdue one", sweep_past_stuck_dates, prepare_stuck_dates),
+        invariants.no_date_waits_behind_others,
+        double=replaced(find_stalled_dates, "choose", lambda stalled, *_: sorted(stalled, key=stalled.get)[:2]),
     ),
     Control(
         "a message is received until the outage is over",

@@ -251,6 +251,11 @@ def no_lock_outlives_its_lease(lab: Lab) -> Iterator[str]:
             yield f"{partition} is held by {item['lock_id']} for {item['ttl'] - now:.0f} s more"
 
 
+def no_date_waits_behind_others(lab: Lab) -> Iterator[str]:
+    for date in lab.seen.starved:
+        yield f"{date} was not finished although sweeps had time for it"
+
+
 def a_lock_is_given_up_by_its_holder_only(lab: Lab) -> Iterator[str]:
     for lock in lab.seen.foreign_releases:
         yield f"{lock} was released by another run"
@@ -289,6 +294,7 @@ INVARIANTS: list[Invariant] = [
     states_only_move_forward,
     no_file_is_marked_before_its_manifest_is_committed,
     no_lock_outlives_its_lease,
+    no_date_waits_behind_others,
     a_lock_is_given_up_by_its_holder_only,
     replaying_all_messages_changes_nothing,
 ]

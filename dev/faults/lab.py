@@ -98,6 +98,8 @@ class Observations:
     """By manifest path: how many of `versions` had been uploaded when each run of its job was started."""
     recorded_runs: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     """By manifest path: the job runs that its record has named."""
+    starved: list[str] = field(default_factory=list)
+    """Dates that a scenario found unfinished though they had time enough."""
     foreign_releases: list[str] = field(default_factory=list)
     """Locks that a call deleted although it named neither their token nor their run."""
 

@@ -10,7 +10,7 @@ from moto.glue.exceptions import ConcurrentRunsExceededException, GlueClientErro
 
 from dev.faults.lab import Lab
 from dev.simulator.world import INPUT_BUCKET, MANIFEST_BUCKET, TRACKING_TABLE
-from manifest_builder import clock
+from manifest_builder import clock, redelivery
 from manifest_builder.files import FileVersion
 from manifest_builder.manifests import START_SETTLE_SECONDS
 from manifest_builder.rows import FileRow
@@ -28,6 +28,12 @@ LIMIT_30_MB = {"MAX_BATCH_SIZE_GB": "0.029296875"}
 
 def nothing(lab: Lab) -> None:
     pass
+
+
+def message_of(*messages: dict[str, str]) -> dict[str, str]:
+    """One message with the records of these."""
+    records = [record for message in messages for record in json.loads(message["body"])["Records"]]
+    return {"messageId": "large", "body": json.dumps({"Records": records})}
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +56,15 @@ class Scenario:
         lab.settle()
 
 
+@dataclass(frozen=True, eq=False)
+class Divided(Scenario):
+    """An execution takes one record, so that a message of several is divided."""
+
+    def play(self, lab: Lab) -> None:
+        with mock.patch.object(redelivery, "MAX_RECORDS", 1):
+            super().play(lab)
+
+
 def arrive(lab: Lab, number: int, day: str = DAY, folder: str = "a", sequencer: str = "01") -> None:
     for index in range(number):
         lab.arrive(f"{folder}/{day}-{index}.ndjson", 15 * MB, sequencer)
@@ -57,6 +72,13 @@ def arrive(lab: Lab, number: int, day: str = DAY, folder: str = "a", sequencer: 
 
 def prepare_one_date(lab: Lab) -> None:
     arrive(lab, 2)
+
+
+def prepare_large_message(lab: Lab) -> None:
+    files = [
+        lab.upload(f"a/{DAY}-{index}.ndjson", 15 * MB, message_id=f"a/{DAY}-{index}.ndjson#01") for index in range(2)
+    ]
+    lab.queue.send(message_of(*files), lab.time())
 
 
 def prepare_two_dates(lab: Lab) -> None:
@@ -287,8 +309,13 @@ SCENARIOS = [
     Scenario("the ends of two runs were never told", sweep, prepare_untold_runs, ASKED_AT_EVERY_SWEEP),
     Scenario("files are deleted before and after their manifest is cut", remove, prepare_removals),
     Scenario("a released file is deleted before its event comes", delete_released, prepare_released_file),
+    Divided("a large message is divided", deliver, prepare_large_message),
     Scenario("a manifest's object is deleted before its job is started", deliver, prepare_vanished),
     Scenario("a manifest's object is deleted while Glue is busy", sweep, prepare_vanished_after_its_attempt),
     Scenario("a namesake's row has expired under an earlier setting", send_again_and_fill, prepare_forgotten_namesake),
 ]
-SMALLEST, GIVEN_UP, (REMOVALS, RELEASE, VANISHED, VANISHED_LATE, NAMESAKE) = SCENARIOS[0], SCENARIOS[4], SCENARIOS[-5:]
+SMALLEST, GIVEN_UP, (REMOVALS, RELEASE, LARGE, VANISHED, VANISHED_LATE, NAMESAKE) = (
+    SCENARIOS[0],
+    SCENARIOS[4],
+    SCENARIOS[-6:],
+)
