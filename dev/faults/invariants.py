@@ -157,10 +157,11 @@ def each_marked_version_was_there_when_its_job_started(lab: Lab) -> Iterator[str
 
 
 def every_manifest_has_its_object(lab: Lab) -> Iterator[str]:
+    there = lab.paths_of_manifest_objects()
     for path, record in records(lab).items():
         if not lab.seen.objects[path] or path in lab.seen.deleted_objects:
             yield f"{path} is committed and has no object"
-        if not is_without_object(record) and path not in lab.manifest_objects():
+        if not is_without_object(record) and path not in there:
             yield f"{path} is {record['status']}, and its object is gone"
 
 

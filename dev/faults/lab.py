@@ -684,6 +684,11 @@ class Lab(World):
             for item in table.all_items()
         }
 
+    def paths_of_manifest_objects(self) -> set[str]:
+        """Those that are there, read behind S3's back."""
+        keys = s3_backends[ACCOUNT]["aws"].buckets[MANIFEST_BUCKET].keys
+        return {f"s3://{MANIFEST_BUCKET}/{key}" for key in keys}
+
     def ends_of_runs(self) -> dict[str, dict[str, str]]:
         """By manifest path: the states of the runs that have ended."""
         found: dict[str, dict[str, str]] = defaultdict(dict)

@@ -12,7 +12,7 @@ from dev.faults.lab import Lab, Outage
 from dev.faults.scenarios import DAY, LIMIT_30_MB, SCENARIOS, SMALLEST, arrive
 from dev.simulator.world import Function
 
-EVERY = 37
+EVERY = 97
 LONGEST = [run for run in outages.runs([SMALLEST]) if run.outage.minutes == outages.MINUTES[-1]]
 
 
