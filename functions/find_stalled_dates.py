@@ -92,7 +92,11 @@ def take_turns(stalled: dict[str, str], now: datetime) -> list[str]:
     known = turns.read() if stalled else {}
     count("DatesFailing", sum(is_failing(known.get(date_prefix), oldest) for date_prefix, oldest in stalled.items()))
     chosen = choose(stalled, known, now)
-    turns.write(islice(next_turns(stalled, chosen, known, now), TURNS_WRITTEN))
+    try:
+        turns.write(islice(next_turns(stalled, chosen, known, now), TURNS_WRITTEN))
+    except Exception:
+        # The sweep goes on: the next one chooses by what it knows.
+        logger.exception("the turns of the dates were not noted")
     return chosen
 
 

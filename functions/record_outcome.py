@@ -24,8 +24,6 @@ ASKING_TIME = timedelta(seconds=8)
 NEVER_RETRIED = {"STOPPED", UNKNOWN}
 ASKED_AGAIN_FOR = timedelta(hours=24)
 """For so long after its start Glue is asked again about a run that it does not know: it may not know it yet."""
-GLUES_RETRY_WITHIN = timedelta(minutes=30)
-"""For so long a failed run is left to Glue, if the job has MaxRetries and Glue does not list the next attempt yet."""
 MESSAGE_CHARACTERS = 1000
 
 
@@ -129,13 +127,13 @@ def is_being_recorded(date_prefix: str, manifest_path: str, job_run_id: str) -> 
 
 def is_left_to_glue(manifest: ManifestRecord, run: "JobRunTypeDef") -> bool:
     """Whether Glue itself tries the run again, because the job has MaxRetries. The record follows to that attempt."""
-    if run["JobRunState"] == "STOPPED" or not job_runs.may_be_retried_by_glue(run, manifest.job_name):
+    if run["JobRunState"] == "STOPPED":
         return False
+    # First the fact: the setting may have changed since.
     retry = job_runs.glues_own_retry(run, manifest.job_name)
     if retry:
         return manifest_records.follow(manifest, retry)
-    completed = run.get("CompletedOn")
-    return completed is not None and clock.now() - completed < GLUES_RETRY_WITHIN
+    return job_runs.is_retry_due(run, clock.now(), manifest.job_name)
 
 
 def is_asked_again(manifest: ManifestRecord) -> bool:

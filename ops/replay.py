@@ -5,8 +5,9 @@ is interrupted, repeat it, or wait for the next sweep.
 """
 
 import argparse
+from typing import TYPE_CHECKING
 
-from manifest_builder import job_runs
+from manifest_builder import clock, job_runs
 from manifest_builder.manifests import ManifestRecord
 from manifest_builder.settings import settings
 from manifest_builder.tracking import manifest_records
@@ -16,6 +17,9 @@ from ops.rebuild import is_there
 from ops.screen import Screen
 from ops.stack import Stack
 from ops.where import find_record
+
+if TYPE_CHECKING:
+    from mypy_boto3_glue.type_defs import JobRunTypeDef
 
 EXAMPLES = (
     "replay s3://my-manifests/manifests/2025-12-23/batch-0001-20251223T100000000000Z.json",
@@ -59,11 +63,21 @@ def _why_not(record: ManifestRecord) -> str | None:
         return "it is succeeded: its files were read, and would be read a second time"
     if record.status in ("open", "void") or not record.job_run_id:
         return None
-    state = job_runs.read_run(record.job_run_id, record.job_name)["JobRunState"]
+    run = job_runs.read_run(record.job_run_id, record.job_name)
+    state = run["JobRunState"]
+    if state in job_runs.ENDED_BADLY and is_retried_by_glue(run, record):
+        return "Glue itself tries its run again, because the job has MaxRetries: wait for its outcome"
     given_up = state == job_runs.UNKNOWN and record.status == "failed"
     if given_up or state in job_runs.ENDED_BADLY:
         return None
     return f"it is {record.status}, and Glue says that its run is {state}: another run would read the files too"
+
+
+def is_retried_by_glue(run: "JobRunTypeDef", record: ManifestRecord) -> bool:
+    if run["JobRunState"] == "STOPPED":
+        return False
+    name = record.job_name
+    return job_runs.glues_own_retry(run, name) is not None or job_runs.is_retry_due(run, clock.now(), name)
 
 
 def _hindrance(stack: Stack, record: ManifestRecord) -> str | None:

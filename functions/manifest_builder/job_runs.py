@@ -17,6 +17,8 @@ UNKNOWN = "UNKNOWN"
 """The state, in this application, of a run that Glue does not know: not yet, or not any more."""
 ENDED_BADLY = {"FAILED", "TIMEOUT", "ERROR", "EXPIRED", "STOPPED"}
 """The states in which Glue ends a run without success."""
+GLUES_RETRY_WITHIN = timedelta(minutes=30)
+"""For so long a failed run is left to Glue, if the job has MaxRetries and Glue does not list the next attempt yet."""
 CLOCK_SKEW = timedelta(minutes=5)
 """The record's times come from a function's clock, the run's from Glue's."""
 
@@ -24,9 +26,9 @@ CLOCK_SKEW = timedelta(minutes=5)
 def find_job_run(manifest: ManifestRecord) -> str | None:
     """The id of a run that an earlier attempt started although its response was lost; None if there is no such run.
 
-    GetJobRuns lists the newest runs first, so the search ends at the manifest's creation, or its last reopening. A run
-    that had ended long before is passed over: an earlier attempt started it, or it left because the record named
-    another.
+    GetJobRuns lists the newest runs first, so the search ends at the last attempt: the run of an earlier one was looked
+    for before the last was made. So it does not take longer the longer a manifest waits for a busy Glue. A run that had
+    ended long before is passed over: an earlier attempt started it, or it left because the record named another.
     """
     try:
         return _search_job_runs(manifest)
@@ -63,8 +65,11 @@ def glues_own_retry(run: "JobRunTypeDef", job_name: str | None = None) -> str | 
     return None
 
 
-def may_be_retried_by_glue(run: "JobRunTypeDef", job_name: str | None = None) -> bool:
-    """Whether the job's MaxRetries give this failed run another attempt."""
+def is_retry_due(run: "JobRunTypeDef", now: datetime, job_name: str | None = None) -> bool:
+    """Whether the job's MaxRetries give this failed run another attempt, which Glue does not list yet."""
+    completed = run.get("CompletedOn")
+    if completed is None or now - completed >= GLUES_RETRY_WITHIN:
+        return False
     try:
         job = aws.glue().get_job(JobName=job_name or settings().glue_job_name)["Job"]
     except ClientError as error:
@@ -80,7 +85,7 @@ def times(run: "JobRunTypeDef") -> dict[str, str | None]:
 
 
 def _search_job_runs(manifest: ManifestRecord) -> str | None:
-    earliest = clock.from_text(manifest.created_at) - CLOCK_SKEW
+    earliest = clock.from_text(manifest.start_attempted_at or manifest.created_at) - CLOCK_SKEW
     for page in aws.glue().get_paginator("get_job_runs").paginate(JobName=settings().glue_job_name):
         for run in page["JobRuns"]:
             # A run that waits in the job's queue may have no start time yet.

@@ -21,6 +21,8 @@ LONGEST_DELAY_SECONDS = 1800
 """So long after the end of an outage the last message is back."""
 OWN_FAILURE = timedelta(hours=20)
 """A message that fails by itself is tried for so long: longer than an outage of half a day, and less than a day."""
+OWN_RECEIVES = 20
+"""And so often. In 20 hours it is received about 45 times; a message that was only late is not given up at once."""
 QUEUE_RETENTION = timedelta(days=14)
 """MessageRetentionPeriod of the input queue. SQS deletes an older message without a word."""
 ANY_FAILURE = QUEUE_RETENTION - timedelta(days=1)
@@ -135,11 +137,11 @@ def divide(body: str) -> list[str]:
         if isinstance(document, dict) and document.get("Type") == "Notification":
             document = json.loads(document["Message"])
         records = document["Records"]
+        if not isinstance(records, list) or len(records) < 2:
+            return []
+        return [part for half in _halves(records) for part in _parts(half)]
     except (ValueError, TypeError, KeyError, RecursionError):
         return []
-    if not isinstance(records, list) or len(records) < 2:
-        return []
-    return [part for half in _halves(records) for part in _parts(half)]
 
 
 def _halves(records: list[Any]) -> tuple[list[Any], list[Any]]:
@@ -179,7 +181,8 @@ def failures_of_execution(messages: list[Message], error: str, *, after_lease: b
 def given_up(failure: Failure, now: datetime) -> Refusal | None:
     """The refusal of a message that has been tried long enough, or else None."""
     age = now - failure.message.sent_at
-    if failure.untried or age < (OWN_FAILURE if failure.by_itself else ANY_FAILURE):
+    is_its_own = failure.by_itself and failure.message.receives >= OWN_RECEIVES
+    if age < (OWN_FAILURE if is_its_own else ANY_FAILURE):
         return None
     hours = age.total_seconds() / 3600
     return Refusal(failure.message, f"failed for {hours:.0f} hours, the last time with {failure.error}")

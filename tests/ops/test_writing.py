@@ -8,7 +8,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from dev.simulator.world import INPUT_BUCKET, MANIFEST_BUCKET
-from manifest_builder import clock
+from manifest_builder import clock, job_runs
 from manifest_builder.rows import FileRow
 from manifest_builder.tracking import file_rows, locks, manifest_records
 from ops import events, machine, redrive
@@ -88,6 +88,19 @@ def test_a_manifest_whose_run_lives_or_has_succeeded_is_replayed_by_force_alone_
     assert (said.code, said.writes) == (1, [])
     assert "Glue says that its run" in said.document["reason"]
     assert operator.ops("replay", record["file_path"], "--yes", "--force").code == 0
+
+
+@pytest.mark.parametrize("listed", [True, False])
+def test_a_manifest_whose_run_glue_itself_tries_again_is_not_replayed(operator: Operator, *, listed: bool) -> None:
+    record = operator.a_manifest(FLUSHED, attempt=1)
+    operator.end_run(record["job_run_id"], "FAILED")
+    with (
+        mock.patch.object(job_runs, "glues_own_retry", return_value="jr_2" if listed else None),
+        mock.patch.object(job_runs, "is_retry_due", return_value=not listed),
+    ):
+        said = operator.ops("replay", record["file_path"], "--yes", "--json")
+    assert (said.code, said.writes) == (1, [])
+    assert "Glue itself tries its run again" in said.document["reason"]
 
 
 def test_a_manifest_whose_run_has_failed_unheard_is_replayed_with_all_its_retries(operator: Operator) -> None:

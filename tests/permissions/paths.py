@@ -216,6 +216,23 @@ def a_run_fails_of_a_job_that_glue_retries(world: World) -> None:
     the_run_ends("FAILED")(world)
 
 
+def the_end_of_a_run_is_told_twice(world: World) -> None:
+    deliver(3)(world)
+    the_run_ends("SUCCEEDED")(world)
+    (run,) = world.starts
+    world.tell_of_run(run)
+
+
+def a_failed_run_is_reported_whose_manifest_is_gone(world: World) -> None:
+    def delete_first(function: Function, event: dict[str, Any]) -> Any:
+        for path in world.manifest_objects():
+            world.s3.delete_object(Bucket=MANIFEST_BUCKET, Key=path.removeprefix(f"s3://{MANIFEST_BUCKET}/"))
+        return function(event, None)
+
+    world.around["RecordOutcome"] = delete_first
+    a_failed_run_is_reported(world)
+
+
 RARE_PATHS: list[Callable[[World], object]] = [
     a_version_of_a_file_is_refused,
     a_refused_file_has_vanished,
@@ -227,4 +244,6 @@ RARE_PATHS: list[Callable[[World], object]] = [
     a_failed_run_is_reported,
     the_object_of_a_manifest_is_gone,
     a_run_fails_of_a_job_that_glue_retries,
+    the_end_of_a_run_is_told_twice,
+    a_failed_run_is_reported_whose_manifest_is_gone,
 ]

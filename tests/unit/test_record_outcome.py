@@ -524,3 +524,15 @@ def test_a_run_that_somebody_stopped_is_not_left_to_glue(account: Account, run: 
     tell(run)
 
     assert account.record()["status"] == "failed"
+
+
+def test_a_retry_that_glue_has_made_is_followed_whatever_the_job_says_now(
+    account: Account, run: str, retried_by_glue: Retry
+) -> None:
+    account.end_run(run, "FAILED")
+    second = retried_by_glue(run)
+    glue_backends[ACCOUNT][REGION].jobs[GLUE_JOB].max_retries = 0
+
+    assert tell(run)["dates"] == []
+
+    assert account.record()["job_run_id"] == second

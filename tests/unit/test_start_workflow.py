@@ -445,7 +445,9 @@ def test_a_file_that_fails_by_itself_is_a_dead_letter_within_a_day_and_alone(
 ) -> None:
     machine.answer = lambda ids: succeeded("message-2")
 
-    back = deliver(record(1, age=age), record(2, "bad luck", age=age), record(3, age=age))
+    back = deliver(
+        *[record(number, body, age=age, receives=40) for number, body in ((1, "{}"), (2, "bad luck"), (3, "{}"))]
+    )
 
     assert back == ([] if is_dead else ["message-2"])
     reason = {"bad luck": {"message_id": "message-2", "reason": "failed for 20 hours, the last time with KeyError"}}
@@ -480,12 +482,38 @@ def test_an_old_message_is_a_dead_letter_only_if_it_fails_again(machine: Machine
     assert machine.dead_letters == {}
 
 
-def test_a_message_for_which_no_time_was_left_is_no_dead_letter_however_old_it_is(machine: Machine) -> None:
-    old = [record(number, "x" * 200_000, age=timedelta(days=13.5)) for number in (1, 2)]
+def test_a_message_for_which_no_time_was_left_is_a_dead_letter_only_before_the_queue_would_delete_it(
+    machine: Machine,
+) -> None:
+    def old(age: timedelta) -> list[dict[str, Any]]:
+        return [record(number, f"{number}" * 200_000, age=age, receives=600) for number in (1, 2)]
 
-    assert deliver(*old, context=Context(1000)) == ["message-2"]
+    assert deliver(*old(timedelta(days=12.9)), context=Context(1000)) == ["message-2"]
+    assert machine.dead_letters == {}
+
+    assert deliver(*old(timedelta(days=13)), context=Context(1000)) == []
+    assert [attributes["message_id"] for attributes in machine.dead_letters.values()] == ["message-2"]
+
+
+@pytest.mark.parametrize("error", ["KeyError", "Lambda.TooManyRequestsException", "RowContended"])
+def test_a_message_that_was_only_late_is_not_given_up_at_its_first_failures(machine: Machine, error: str) -> None:
+    """After an outage or a backlog of a day, for example."""
+    machine.answer = lambda ids: succeeded("message-1", error=error)
+
+    for receives in (1, 19):
+        assert deliver(record(1, age=timedelta(hours=30), receives=receives)) == ["message-1"]
 
     assert machine.dead_letters == {}
+
+
+@pytest.mark.parametrize("depth", [700, 948, 950, 5000])
+def test_no_nesting_of_a_large_message_stops_the_trigger(machine: Machine, depth: int) -> None:
+    nested = "[" * depth + "]" * depth
+    body = f'{{"Records": [{nested}, {nested}], "padding": "{"x" * 300_000}"}}'
+
+    assert deliver(record(1, body), record(2)) == []
+
+    assert machine.groups == [["message-2"]]
 
 
 @pytest.mark.parametrize(

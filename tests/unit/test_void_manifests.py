@@ -93,6 +93,34 @@ def test_what_is_given_back_is_pending_beyond_the_cut_so_that_a_late_mark_has_no
     assert account.statuses() == {"pending": 4}
 
 
+def test_a_late_mark_has_no_effect_on_a_later_version_either_even_if_the_clock_of_its_box_is_behind(
+    account: Account, files: list[str]
+) -> None:
+    before = list(pending.pending_files(DATE, until=CUT))
+    update()
+
+    account.later -= timedelta(minutes=4)
+    key = files[0].removeprefix("s3://input-bucket/")
+    again = a_file(key, MB, etag="another", sequencer="0055AED6DCD90281E6")
+    assert file_rows.track_file(DATE, again).outcome == "tracked"
+    late = marking.mark_manifested(DATE, before, PATH, CUT, clock.now() + timedelta(hours=1))
+
+    assert late.marked == []
+    assert account.statuses() == {"pending": 4}
+
+
+def test_giving_back_ends_in_time_though_a_page_holds_many_rows(account: Account, files: list[str]) -> None:
+    mark(account, *files)
+    assert manifest_records.void(PARTITION, RECORD, CUT, "gone", clock.now())
+    record = manifest_records.read(PARTITION, RECORD)
+    assert record is not None
+    account.tick = timedelta(seconds=1)
+
+    returned, is_done = give_back(record, until=clock.now() + timedelta(seconds=2))
+
+    assert (0 < returned < 3, is_done) == (True, False)
+
+
 def test_the_cut_is_exceeded_even_if_the_machines_clock_is_behind_it(account: Account, files: list[str]) -> None:
     assert manifest_records.void(PARTITION, RECORD, CUT, "gone", NOON - timedelta(minutes=5))
 

@@ -8,39 +8,48 @@ manifest has no effect; and no other manifest of the date is cut before every ro
 from datetime import datetime
 
 from manifest_builder import clock
+from manifest_builder.batching import PendingFile
 from manifest_builder.manifests import ManifestRecord
 from manifest_builder.rows import FileRow
 from manifest_builder.tracking import manifest_records, pending, table
 
 
 def give_back(manifest: ManifestRecord, until: datetime) -> tuple[int, bool]:
-    """Gives back what the void manifest has named; begins nothing after `until`. Returns the number of rows that it had
-    marked, and whether all is done: then the record leaves the index, and the date goes on."""
-    since = str(manifest.voided_at)
+    """Gives back what the void manifest has named; ends at the first row after `until`. Returns the number of rows that
+    it had marked, and whether all is done: then the record leaves the index, and the date goes on."""
     for file in pending.pending_files(manifest.date_prefix, until=manifest.cut):
+        _stay_pending(manifest, file)
         if clock.now() >= until:
             return 0, False
-        _stay_pending(manifest.date_prefix, file.file_name, file.pending_since, since)
     returned = 0
     pages = table.pages_after(
         manifest.date_prefix, manifest.given_back_to, "manifest_path = :path", {":path": manifest.file_path}
     )
     for items, last in pages:
-        returned += sum(_return(FileRow.from_item(item), manifest.file_path, since) for item in items)
+        for item in items:
+            returned += _return(FileRow.from_item(item), manifest.file_path, str(manifest.voided_at))
+            if clock.now() >= until:
+                manifest_records.note_given_back(manifest, item["file_name"])
+                return returned, False
         if last and clock.now() >= until:
             manifest_records.note_given_back(manifest, last)
             return returned, False
     return returned, manifest_records.finish_void(manifest)
 
 
-def _stay_pending(date_prefix: str, file_name: str, known: str, since: str) -> None:
-    """A row that was not marked. From now on the manifest cannot mark it."""
+def _stay_pending(manifest: ManifestRecord, file: PendingFile) -> None:
+    """A row that was not marked: now the manifest can mark neither it nor, as its cut is noted, a later version."""
     table.update_if(
-        date_prefix,
-        file_name,
-        "SET pending_since = :since",
+        manifest.date_prefix,
+        file.file_name,
+        "SET pending_since = :since, cut = :cut",
         "#status = :pending AND pending_since = :known",
-        {":since": since, ":pending": "pending", ":known": known},
+        {
+            ":since": manifest.voided_at,
+            ":cut": manifest.cut,
+            ":pending": "pending",
+            ":known": file.pending_since,
+        },
         names={"#status": "status"},
     )
 
