@@ -45,6 +45,8 @@ def execute(run: Run) -> Outcome:
 def endure(lab: Lab, scenario: Scenario, outage: Outage) -> None:
     """Acts while the outage lasts; then time goes by, with its redeliveries and sweeps, until an hour after its end."""
     lab.outage = outage = replace(outage)
+    if outage.service == "glue":
+        lab.start_job_run = None  # a Glue that is busy besides would still be so after the outage
     scenario.act(lab)
     lab.live((outage.ended_at or lab.time()) + DONE_WITHIN)
     lab.outage = lab.start_job_run = None
