@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from dev.emulator.deploy import Deployment
 from dev.emulator.emulator import Emulator
 from dev.emulator.facts import FINISHED_STATES, Upload, count_messages, read_runs, read_table
-from manifest_builder.redelivery import LONGEST_DELAY_SECONDS
 from toolkit.texts import plural
 
 POLL_SECONDS = 0.3
 PAUSES_PER_READ = 4
 # Above the longest pause of a healthy run in which nothing failed: a held-back start of a job.
 STALL_SECONDS = 75
+LONGEST_DELAY_SECONDS = 1800
+"""Of a message that has failed: see `manifest_builder.redelivery`."""
 FAILURES = 5
 """After so many failures of a message, one more is taken for a standstill."""
 

@@ -8,6 +8,7 @@ import pytest
 
 from dev.run import watch
 from dev.run.watch import Progress
+from manifest_builder import redelivery
 
 DONE = Progress(
     files=3,
@@ -88,6 +89,10 @@ def test_a_lease_and_the_last_return_of_a_message_are_waited_for() -> None:
     assert watch.longest_recovery_seconds(lock_ttl_seconds=300, retry_delay_seconds=1) > 300
     assert watch.longest_recovery_seconds(lock_ttl_seconds=240, retry_delay_seconds=60) > 60 * 2**4
     assert watch.longest_recovery_seconds(lock_ttl_seconds=240, retry_delay_seconds=900) < 1900
+
+
+def test_the_longest_delay_is_that_of_the_trigger() -> None:
+    assert watch.LONGEST_DELAY_SECONDS == redelivery.LONGEST_DELAY_SECONDS
 
 
 def test_reading_takes_at_most_a_fifth_of_the_time(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
