@@ -1,5 +1,7 @@
 """Files and manifests as operators name them: an S3 URI, or a key."""
 
+import argparse
+
 from manifest_builder.files import MAX_KEY_BYTES, FileVersion, date_in_key
 from toolkit.errors import UsageError
 
@@ -24,6 +26,11 @@ def named_file(text: str, input_bucket: str) -> FileVersion:
     return FileVersion(
         message_id="", bucket=input_bucket, key=key, size_bytes=0, etag="", version_id=None, sequencer=None
     )
+
+
+def add_manifest(parser: argparse.ArgumentParser) -> None:
+    """The argument that names a manifest."""
+    parser.add_argument("manifest", metavar="MANIFEST", help="its S3 URI, or its key in the manifest bucket")
 
 
 def named_manifest(text: str, manifest_bucket: str) -> tuple[str, str]:

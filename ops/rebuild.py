@@ -7,13 +7,12 @@ import argparse
 
 from manifest_builder import manifest_objects
 from manifest_builder.errors import ManifestGone
-from manifest_builder.settings import settings
 from manifest_builder.tracking import file_rows
 from ops import shell
-from ops.keys import named_manifest
+from ops.keys import add_manifest
 from ops.screen import Screen
 from ops.stack import Stack
-from ops.where import find_record
+from ops.where import named_record
 from toolkit.texts import plural
 
 EXAMPLES = ("rebuild s3://my-manifests/manifests/2025-12-23/batch-0001-20251223T100000000000Z.json",)
@@ -21,21 +20,20 @@ REFUSED = 1
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("manifest", metavar="MANIFEST", help="its S3 URI, or its key in the manifest bucket")
+    add_manifest(parser)
     parser.add_argument("--yes", action="store_true", help="do not ask")
 
 
 def run(stack: Stack, options: argparse.Namespace, screen: Screen) -> int:
-    date_prefix, uri = named_manifest(options.manifest, settings().manifest_bucket)
-    record = find_record(uri)
+    uri, record = named_record(options.manifest)
     if record is None:
         return _refuse(stack, screen, uri, "there is no record of this manifest")
     if record.status == "void":
         return _refuse(stack, screen, uri, "it is void: its files were given back, and are in other manifests")
     if is_there(uri):
         return _refuse(stack, screen, uri, "its object is there")
-    screen.warn(f"Searching the rows of {date_prefix} that name it.")
-    rows = sorted(file_rows.rows_of_manifest(date_prefix, uri), key=lambda row: (row.created_at, row.file_path))
+    screen.warn(f"Searching the rows of {record.date_prefix} that name it.")
+    rows = sorted(file_rows.rows_of_manifest(record.date_prefix, uri), key=lambda row: (row.created_at, row.file_path))
     if not rows:
         return _refuse(stack, screen, uri, "no row names it: its files were replaced, or their rows have expired")
     named = f"{len(rows):,} of its {plural(record.file_count, 'file')}"

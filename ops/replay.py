@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING
 
 from manifest_builder import clock, job_runs
 from manifest_builder.manifests import ManifestRecord
-from manifest_builder.settings import settings
 from manifest_builder.tracking import manifest_records
 from ops import machine, shell
-from ops.keys import named_manifest
+from ops.keys import add_manifest
 from ops.rebuild import is_there
 from ops.screen import Screen
 from ops.stack import Stack
-from ops.where import find_record
+from ops.where import named_record
 
 if TYPE_CHECKING:
     from mypy_boto3_glue.type_defs import JobRunTypeDef
@@ -29,14 +28,13 @@ REFUSED = 1
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("manifest", metavar="MANIFEST", help="its S3 URI, or its key in the manifest bucket")
+    add_manifest(parser)
     parser.add_argument("--force", action="store_true", help="also if its run is under way, or has succeeded")
     parser.add_argument("--yes", action="store_true", help="do not ask")
 
 
 def run(stack: Stack, options: argparse.Namespace, screen: Screen) -> int:
-    date_prefix, uri = named_manifest(options.manifest, settings().manifest_bucket)
-    record = find_record(uri)
+    uri, record = named_record(options.manifest)
     if record is None:
         return _refuse(stack, screen, uri, "there is no record of this manifest")
     status, attempt = record.status, record.attempt
@@ -50,10 +48,10 @@ def run(stack: Stack, options: argparse.Namespace, screen: Screen) -> int:
         return REFUSED
     if status != "open" and not _reopen(record):
         return _refuse(stack, screen, uri, "its record has changed meanwhile: look again")
-    execution = machine.start(stack, date_prefix, flush_before=None)
+    execution = machine.start(stack, record.date_prefix, flush_before=None)
     screen.answer(_document(stack, uri, replayed=True, attempt=next_attempt, execution=execution))
     screen.say(f"opened as attempt {next_attempt}; the execution {execution} starts the job")
-    screen.say(f"see: {shell.command(stack, 'status', date_prefix)}")
+    screen.say(f"see: {shell.command(stack, 'status', record.date_prefix)}")
     return 0
 
 

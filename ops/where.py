@@ -111,10 +111,11 @@ def is_of_a_row(current: Listed, rows: list[FileRow], named_date: str | None) ->
     return any(versions.is_version_of(current.file, row) for row in of_other_days.values())
 
 
-def find_record(manifest_path: str) -> ManifestRecord | None:
-    date_prefix, uri = named_manifest(manifest_path, settings().manifest_bucket)
+def named_record(manifest: str) -> tuple[str, ManifestRecord | None]:
+    """The URI of the manifest that an operator names, and its record if there is one."""
+    date_prefix, uri = named_manifest(manifest, settings().manifest_bucket)
     records = manifest_records.of_date(date_prefix)
-    return next((record for record in records if record.file_path == uri), None)
+    return uri, next((record for record in records if record.file_path == uri), None)
 
 
 def run_state(run_id: str) -> dict[str, Any]:
@@ -129,7 +130,7 @@ def run_state(run_id: str) -> dict[str, Any]:
 
 
 def _answer(row: FileRow) -> dict[str, Any]:
-    record = find_record(row.manifest_path) if row.manifest_path else None
+    record = named_record(row.manifest_path)[1] if row.manifest_path else None
     return {
         "date": row.date_prefix,
         "file_name": row.file_name,

@@ -124,6 +124,20 @@ def a_manifest(token: str = "token-1", **changes: Any) -> ManifestRecord:
     return ManifestRecord(**(facts | changes))
 
 
+def manifest_state(**changes: Any) -> dict[str, Any]:
+    """What CreateManifest says of `a_manifest()`, as far as UpdateStatus needs it."""
+    manifest = a_manifest()
+    state: dict[str, Any] = {
+        "record": {"date_prefix": f"MANIFEST#{DATE}", "file_name": manifest.record_name},
+        "manifest_path": manifest.file_path,
+        "cut": manifest.cut,
+        "marked": False,
+        "stale_starter": None,
+        "stale_attempted_at": None,
+    }
+    return state | changes
+
+
 def commit(manifest: ManifestRecord, run_id: str = "run-1") -> None:
     """Acquire the lock, commit the manifest, release the lock."""
     token = manifest.record_name.removeprefix("batch-0001-")

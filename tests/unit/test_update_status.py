@@ -26,6 +26,7 @@ from tests.unit.support import (
     commit,
     failing,
     intercepted,
+    manifest_state,
     track,
 )
 
@@ -42,15 +43,7 @@ def manifest(account: Account) -> Callable[..., dict[str, Any]]:
         commit(a_manifest())
         key = PATH.removeprefix(f"s3://{MANIFEST_BUCKET}/")
         account.s3.put_object(Bucket=MANIFEST_BUCKET, Key=key, Body=manifests.to_document(paths).encode())
-        return {
-            "needed": True,
-            "record": {"date_prefix": PARTITION, "file_name": RECORD},
-            "manifest_path": PATH,
-            "cut": CUT,
-            "marked": False,
-            "stale_starter": None,
-            "stale_attempted_at": None,
-        } | changes
+        return manifest_state(**changes)
 
     return committed
 

@@ -16,7 +16,19 @@ from manifest_builder.manifests import START_SETTLE_SECONDS, VOID, ManifestRecor
 from manifest_builder.planning import plan
 from manifest_builder.tracking import file_rows, manifest_records, marking, pending, table
 from manifest_builder.tracking.giving_back import give_back
-from tests.unit.support import DATE, MB, NOON, Account, a_file, a_manifest, aws_error, commit, failing, track
+from tests.unit.support import (
+    DATE,
+    MB,
+    NOON,
+    Account,
+    a_file,
+    a_manifest,
+    aws_error,
+    commit,
+    failing,
+    manifest_state,
+    track,
+)
 
 PARTITION, RECORD = f"MANIFEST#{DATE}", "batch-0001-token-1"
 PATH = a_manifest().file_path
@@ -37,15 +49,8 @@ def files(account: Account) -> list[str]:
 
 def update(**changes: Any) -> dict[str, Any]:
     """Runs UpdateStatus on what CreateManifest gives it."""
-    manifest = {
-        "record": {"date_prefix": PARTITION, "file_name": RECORD},
-        "manifest_path": PATH,
-        "cut": CUT,
-        "marked": False,
-        "stale_starter": None,
-        "stale_attempted_at": None,
-    }
-    return update_status.handler({"run_id": "run-1", "date_prefix": DATE, "manifest": manifest | changes}, None)
+    event = {"run_id": "run-1", "date_prefix": DATE, "manifest": manifest_state(**changes)}
+    return update_status.handler(event, None)
 
 
 def mark(account: Account, *paths: str) -> None:
