@@ -79,7 +79,8 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
                 "files": [],
                 "flush_before": flush_before if is_overdue(stalled[date_prefix]) else None,
             }
-            for date_prefix in chosen
+            # Step Functions starts them in this order: while Glue is at its limit, the oldest work asks first.
+            for date_prefix in sorted(chosen, key=lambda date_prefix: stalled[date_prefix].oldest)
         ],
         "rejected": [],
         "ignored": 0,

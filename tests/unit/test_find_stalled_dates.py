@@ -115,6 +115,16 @@ def test_a_sweep_takes_the_twenty_oldest_dates_oldest_first(account: Account) ->
     assert dates_of_sweep() == list(reversed(days(25)))[:20]
 
 
+def test_the_oldest_work_asks_glue_first_whether_its_date_was_tried_before_or_not(account: Account) -> None:
+    for day, age in (("2025-12-20", 300), ("2025-12-21", 100)):
+        commit(a_manifest(date_prefix=day, created_at=account.moment(seconds=-age)))
+    sweep()
+    account.wait(minutes=15)
+    commit(a_manifest(date_prefix="2025-12-22", created_at=account.moment(seconds=-1)))
+
+    assert dates_of_sweep() == ["2025-12-20", "2025-12-21", "2025-12-22"]
+
+
 def test_a_search_that_takes_too_long_is_logged_as_an_error(account: Account, log: Telemetry) -> None:
     track(1)
     account.tick = timedelta(seconds=31)
