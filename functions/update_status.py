@@ -11,8 +11,7 @@ from manifest_builder import clock, manifest_objects
 from manifest_builder.errors import ManifestGone
 from manifest_builder.manifests import VOID
 from manifest_builder.telemetry import box, count, count_bytes, logger, outcome
-from manifest_builder.tracking import manifest_records, marking, pending
-from manifest_builder.tracking.giving_back import give_back
+from manifest_builder.tracking import manifest_records, marking, pending, vanished
 
 # Of the function's 8 s; the rest is for writes under way and for the claim.
 MARKING_TIME = timedelta(seconds=5)
@@ -60,10 +59,10 @@ def retire(manifest: dict[str, Any], at: datetime) -> None:
     partition, record_name = manifest["record"]["date_prefix"], manifest["record"]["file_name"]
     attempt = (manifest["stale_starter"], manifest["stale_attempted_at"])
     if attempt[0] is None:
-        if manifest_records.void(partition, record_name, manifest["cut"], GONE, at):
+        if vanished.void(partition, record_name, manifest["cut"], GONE, at):
             count("ManifestsVoided")
             give_files_back(manifest)
-    elif manifest_records.fail_unstarted(partition, record_name, attempt, GONE):
+    elif vanished.fail_unstarted(partition, record_name, attempt, GONE):
         outcome("failed", manifest_path=manifest["manifest_path"])
         count("ManifestsFailed")
 
@@ -72,7 +71,7 @@ def give_files_back(manifest: dict[str, Any]) -> None:
     """Gives back the files of a void manifest, or as many as time allows: the next round of the date goes on."""
     record = manifest_records.read(manifest["record"]["date_prefix"], manifest["record"]["file_name"])
     if record and record.status == "void":
-        returned, is_done = give_back(record, clock.now() + MARKING_TIME)
+        returned, is_done = vanished.give_back(record, clock.now() + MARKING_TIME)
         outcome("void" if is_done else "files_left", manifest_path=record.file_path, files_returned=returned)
 
 

@@ -57,12 +57,12 @@ from dev.faults.scenarios import (
 )
 from dev.simulator.world import Function
 from dev.template import all_states
-from manifest_builder import aws, clock, job_runs, manifests, planning, redelivery, turns, versions
+from manifest_builder import aws, clock, job_runs, manifests, planning, queues, redelivery, turns, versions
 from manifest_builder.files import FileVersion
 from manifest_builder.planning import Plan
 from manifest_builder.redelivery import Message
 from manifest_builder.rows import FileRow
-from manifest_builder.tracking import giving_back, locks, manifest_records, retention, table
+from manifest_builder.tracking import locks, manifest_records, retention, table, vanished
 from manifest_builder.versions import Change
 
 Event = dict[str, Any]
@@ -292,7 +292,7 @@ def by_the_clocks_of_functions() -> AbstractContextManager[Any]:
 def every_manifest_without_object_is_void() -> Iterator[None]:
     def retire(manifest: Event, at: datetime) -> None:
         key = (manifest["record"]["date_prefix"], manifest["record"]["file_name"])
-        manifest_records.void(*key, manifest["cut"], update_status.GONE, at)
+        vanished.void(*key, manifest["cut"], update_status.GONE, at)
         update_status.give_files_back(manifest)
 
     anyway = always("UpdateItem", "attribute_not_exists(start_attempted_at) AND attribute_not_exists(starter)")
@@ -310,13 +310,13 @@ def void_manifests_are_forgotten() -> AbstractContextManager[Any]:
 
 
 def parts_are_sent_once_and_forgotten() -> AbstractContextManager[Any]:
-    put_back = start_workflow.put_back_in_parts
+    put_back = queues.put_back_in_parts
 
     def forget(message: Message, parts: list[str]) -> list[Any]:
         put_back(message, parts)
         return []
 
-    return mock.patch.object(start_workflow, "put_back_in_parts", forget)
+    return mock.patch.object(queues, "put_back_in_parts", forget)
 
 
 # Schedules
@@ -766,7 +766,7 @@ CONTROLS = [
             "a mark of a void manifest lands while the next one is built", vanish_before_a_late_mark, prepare_one_date
         ),
         invariants.the_latest_version_of_each_file_is_in_one_manifest_or_waits_for_a_reason,
-        double=replaced(giving_back, "_stay_pending", lambda *of_row: None),
+        double=replaced(vanished, "_stay_pending", lambda *of_row: None),
         hits=(Hit("UpdateItem", Kind.ZOMBIE_AT_THE_END, lasting=True),),
     ),
     Control(

@@ -40,7 +40,7 @@ from dev.simulator.world import (
     Execution,
     World,
 )
-from manifest_builder import manifests, redelivery
+from manifest_builder import manifests, queues, redelivery
 from manifest_builder.tracking import marking, table
 
 NOT_COUNTED = -1
@@ -242,7 +242,7 @@ class Lab(World):
     def _forget_caches() -> None:
         World._forget_caches()
         start_workflow.stepfunctions.cache_clear()
-        start_workflow.sqs.cache_clear()
+        queues.sqs.cache_clear()
 
     # Events
 

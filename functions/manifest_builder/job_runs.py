@@ -20,7 +20,7 @@ ENDED_BADLY = {"FAILED", "TIMEOUT", "ERROR", "EXPIRED", "STOPPED"}
 GLUES_RETRY_WITHIN = timedelta(minutes=30)
 """For so long a failed run is left to Glue, if the job has MaxRetries and Glue does not list the next attempt yet."""
 CLOCK_SKEW = timedelta(minutes=5)
-"""The record's times come from a function's clock, the run's from Glue's."""
+"""The record's times are Step Functions' or a function's, the run's are Glue's."""
 
 
 def find_job_run(manifest: ManifestRecord) -> str | None:
@@ -53,14 +53,14 @@ def read_run(job_run_id: str, job_name: str | None = None) -> "JobRunTypeDef":
 
 def glues_own_retry(run: "JobRunTypeDef", job_name: str | None = None) -> str | None:
     """The id of the run that Glue itself has started after this one failed, by the job's MaxRetries; None if there is
-    none. GetJobRuns lists the newest runs first."""
+    none. GetJobRuns lists the newest runs first, and a retry starts after the failure."""
     job_name = job_name or settings().glue_job_name
-    started = run.get("StartedOn")
+    ended = run.get("CompletedOn")
     for page in aws.glue().get_paginator("get_job_runs").paginate(JobName=job_name):
         for other in page["JobRuns"]:
             if other.get("PreviousRunId") == run["Id"]:
                 return other["Id"]
-            if started is not None and other.get("StartedOn", started) < started:
+            if ended is not None and other.get("StartedOn", ended) < ended:
                 return None
     return None
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 # Step Functions takes 256 KiB of UTF-8; 1 KiB is left for the rest of the input.
 MAX_INPUT_BYTES = 256 * 1024 - 1024
@@ -28,8 +28,10 @@ QUEUE_RETENTION = timedelta(days=14)
 ANY_FAILURE = QUEUE_RETENTION - timedelta(days=1)
 MAX_VISIBILITY_SECONDS = 43200
 """The longest visibility timeout (Amazon SQS quotas)."""
-DATES_FAILED = {"LockNotReleased", "ManifestFailed"}
-"""The errors of the machine's Fail states: all files were processed, and dates could not go on."""
+LOCK_NOT_RELEASED = "LockNotReleased"
+"""The error of the Fail state for a lock that is held until its lease ends."""
+DATES_FAILED = {LOCK_NOT_RELEASED, "ManifestFailed"}
+"""The errors of the Fail states: all files were processed, and dates could not go on."""
 NO_ANSWER = ("Runtime.", "Sandbox.", "States.Timeout", "Lambda.Unknown")
 """The beginnings of the errors of a function that ended without an answer: its time or memory was used up."""
 TOO_MUCH_DATA = "States.DataLimitExceeded"
@@ -37,6 +39,7 @@ MAX_MESSAGE_BYTES = 1024 * 1024
 """A message of SQS with its attributes."""
 ATTRIBUTE_BYTES = 4096
 _KEY = re.compile(r'key\\*"')
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,14 +142,14 @@ def divide(body: str) -> list[str]:
         records = document["Records"]
         if not isinstance(records, list) or len(records) < 2:
             return []
-        return [part for half in _halves(records) for part in _parts(half)]
+        return [part for half in halves(records) for part in _parts(half)]
     except (ValueError, TypeError, KeyError, RecursionError):
         return []
 
 
-def _halves(records: list[Any]) -> tuple[list[Any], list[Any]]:
-    middle = len(records) // 2
-    return records[:middle], records[middle:]
+def halves(items: list[Item]) -> tuple[list[Item], list[Item]]:
+    middle = len(items) // 2
+    return items[:middle], items[middle:]
 
 
 def _parts(records: list[Any]) -> list[str]:
@@ -155,7 +158,7 @@ def _parts(records: list[Any]) -> list[str]:
     part = Message(" " * 36, "", 1, datetime.fromtimestamp(0, UTC), body)
     if len(records) == 1 or not is_large(part):
         return [body]
-    return [part for half in _halves(records) for part in _parts(half)]
+    return [part for half in halves(records) for part in _parts(half)]
 
 
 def execution_input(messages: list[Message]) -> str:

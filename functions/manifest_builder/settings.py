@@ -89,6 +89,12 @@ def settings() -> Settings:
     return read_settings(os.environ)
 
 
+@cache
+def start_settings() -> StartSettings:
+    """The settings of the process of start_workflow."""
+    return read_start_settings(os.environ)
+
+
 def _required(environ: Mapping[str, str], name: str) -> str:
     value = environ.get(name, "").strip()
     if not value:

@@ -12,8 +12,9 @@ from botocore.exceptions import ConnectTimeoutError, ReadTimeoutError
 import start_workflow
 from dev.simulator.context import AT_ITS_BEGINNING, Context
 from dev.simulator.telemetry import Telemetry
-from manifest_builder import clock, redelivery
+from manifest_builder import clock, queues, redelivery
 from manifest_builder.redelivery import MAX_INPUT_BYTES, MAX_RECORDS, Failure, Message, delay_seconds
+from manifest_builder.settings import start_settings
 from tests.unit.support import aws_error, event
 
 URL = "https://aws.example"
@@ -39,13 +40,13 @@ class Machine:
         self.refuses_messages = False
 
     def start_sync_execution(self, *, stateMachineArn: str, input: str) -> dict[str, Any]:  # noqa: A002
-        assert stateMachineArn == start_workflow.START.state_machine_arn
+        assert stateMachineArn == start_settings().state_machine_arn
         self.raw_inputs.append(input)
         self.inputs.append(json.loads(input))
         return self.answer([message["messageId"] for message in json.loads(input)["messages"]])
 
     def change_message_visibility_batch(self, *, QueueUrl: str, Entries: list[dict[str, Any]]) -> dict[str, Any]:
-        assert QueueUrl == start_workflow.START.queue_url
+        assert QueueUrl == start_settings().queue_url
         self.visibility_calls.append({"Entries": Entries})
         for entry in Entries:
             self.delays[entry["ReceiptHandle"].replace("receipt", "message")] = entry["VisibilityTimeout"]
@@ -54,10 +55,10 @@ class Machine:
     def send_message(self, *, QueueUrl: str, MessageBody: str, MessageAttributes: Any = None) -> None:
         if self.refuses_messages:
             raise aws_error("RequestThrottled")
-        if QueueUrl == start_workflow.START.queue_url:
+        if QueueUrl == start_settings().queue_url:
             self.sent.append(MessageBody)
         else:
-            assert QueueUrl == start_workflow.START.dead_letter_queue_url
+            assert QueueUrl == start_settings().dead_letter_queue_url
             assert all(attribute["DataType"] == "String" for attribute in MessageAttributes.values())
             self.dead_letters[MessageBody] = {
                 name: attribute["StringValue"] for name, attribute in MessageAttributes.items()
@@ -96,7 +97,7 @@ def machine() -> Iterator[Machine]:
     machine = Machine()
     with (
         mock.patch.object(start_workflow, "stepfunctions", return_value=machine),
-        mock.patch.object(start_workflow, "sqs", return_value=machine),
+        mock.patch.object(queues, "sqs", return_value=machine),
         mock.patch.object(redelivery, "random", mock.Mock(uniform=lambda least, most: most)),
         mock.patch.object(clock, "now", return_value=NOW),
     ):

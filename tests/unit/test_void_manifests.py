@@ -14,8 +14,7 @@ from manifest_builder import aws, clock, manifests
 from manifest_builder.files import Removal
 from manifest_builder.manifests import START_SETTLE_SECONDS, VOID, ManifestRecord
 from manifest_builder.planning import plan
-from manifest_builder.tracking import file_rows, manifest_records, marking, pending, table
-from manifest_builder.tracking.giving_back import give_back
+from manifest_builder.tracking import file_rows, manifest_records, marking, pending, table, vanished
 from tests.unit.support import (
     DATE,
     MB,
@@ -116,18 +115,18 @@ def test_a_late_mark_has_no_effect_on_a_later_version_either_even_if_the_clock_o
 
 def test_giving_back_ends_in_time_though_a_page_holds_many_rows(account: Account, files: list[str]) -> None:
     mark(account, *files)
-    assert manifest_records.void(PARTITION, RECORD, CUT, "gone", clock.now())
+    assert vanished.void(PARTITION, RECORD, CUT, "gone", clock.now())
     record = manifest_records.read(PARTITION, RECORD)
     assert record is not None
     account.tick = timedelta(seconds=1)
 
-    returned, is_done = give_back(record, until=clock.now() + timedelta(seconds=2))
+    returned, is_done = vanished.give_back(record, until=clock.now() + timedelta(seconds=2))
 
     assert (0 < returned < 3, is_done) == (True, False)
 
 
 def test_the_cut_is_exceeded_even_if_the_machines_clock_is_behind_it(account: Account, files: list[str]) -> None:
-    assert manifest_records.void(PARTITION, RECORD, CUT, "gone", NOON - timedelta(minutes=5))
+    assert vanished.void(PARTITION, RECORD, CUT, "gone", NOON - timedelta(minutes=5))
 
     assert account.record()["voided_at"] == clock.microsecond_after(CUT)
 
@@ -170,7 +169,7 @@ def test_giving_back_goes_on_where_the_time_ended_and_nothing_is_cut_before_its_
     account: Account, files: list[str]
 ) -> None:
     mark(account, *files)
-    assert manifest_records.void(PARTITION, RECORD, CUT, "gone", clock.now())
+    assert vanished.void(PARTITION, RECORD, CUT, "gone", clock.now())
 
     def one_row_a_page(params: dict[str, Any], **_: Any) -> None:
         params["Limit"] = 1
@@ -180,7 +179,7 @@ def test_giving_back_goes_on_where_the_time_ended_and_nothing_is_cut_before_its_
     while (record := manifest_records.read(PARTITION, RECORD)) and "pending_since" in account.record():
         step = next_step()
         assert (step.manifest.file_path, step.manifest.status, step.batch) == (PATH, "void", [])
-        give_back(record, until=clock.now())
+        vanished.give_back(record, until=clock.now())
         rounds += 1
 
     assert rounds >= 3
@@ -189,7 +188,7 @@ def test_giving_back_goes_on_where_the_time_ended_and_nothing_is_cut_before_its_
 
 def test_a_void_manifest_is_resumed_until_its_files_are_given_back(account: Account, files: list[str]) -> None:
     mark(account, files[0])
-    assert manifest_records.void(PARTITION, RECORD, CUT, "gone", clock.now())
+    assert vanished.void(PARTITION, RECORD, CUT, "gone", clock.now())
 
     event = {"run_id": "run-2", "date_prefix": DATE, "flush_before": None, "batch_index": 1, "token": "token-2"}
     manifest = create_manifest.handler(event, None)
@@ -204,13 +203,13 @@ def test_a_void_manifest_is_resumed_until_its_files_are_given_back(account: Acco
 def test_voiding_and_claiming_exclude_each_other(account: Account, files: list[str]) -> None:
     claim()
 
-    assert not manifest_records.void(PARTITION, RECORD, CUT, "gone", clock.now())
+    assert not vanished.void(PARTITION, RECORD, CUT, "gone", clock.now())
 
     assert account.record()["status"] == "open"
 
 
 def test_a_void_manifest_cannot_be_claimed(account: Account, files: list[str]) -> None:
-    assert manifest_records.void(PARTITION, RECORD, CUT, "gone", clock.now())
+    assert vanished.void(PARTITION, RECORD, CUT, "gone", clock.now())
 
     for stale in (None, (VOID, account.moment())):
         assert not manifest_records.claim_start(PARTITION, RECORD, "run-2", stale, clock.now())
@@ -270,7 +269,7 @@ def test_an_error_of_s3_that_is_no_absence_retires_nothing(account: Account, fil
 
 
 def test_an_entry_of_the_index_tells_that_its_manifest_is_void(account: Account, files: list[str]) -> None:
-    assert manifest_records.void(PARTITION, RECORD, CUT, "gone", clock.now())
+    assert vanished.void(PARTITION, RECORD, CUT, "gone", clock.now())
 
     (entry,) = manifest_records.open_manifests(DATE)
     assert entry.status == "void"

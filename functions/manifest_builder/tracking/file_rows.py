@@ -8,7 +8,7 @@ from manifest_builder import clock, inputs, versions
 from manifest_builder.errors import RowContended
 from manifest_builder.files import FileName, FileVersion, Removal
 from manifest_builder.rows import FileRow, sort_key_candidates
-from manifest_builder.tracking import retention, table
+from manifest_builder.tracking import batches, retention, table
 from manifest_builder.versions import Change, Moment, Outcome, Place, Refusal
 
 CONTENTION_ATTEMPTS = 5
@@ -72,7 +72,7 @@ def read_rows(files_of_dates: Iterable[tuple[str, FileName]]) -> dict[tuple[str,
     names = {(date_prefix, file.file_path): sort_key_candidates(file) for date_prefix, file in files_of_dates}
     while names:
         keys = {(date_prefix, of_file[0]) for (date_prefix, _), of_file in names.items()}
-        rows = {(row.date_prefix, row.file_name): row for row in map(FileRow.from_item, table.batch_get(keys).items)}
+        rows = {(row.date_prefix, row.file_name): row for row in map(FileRow.from_item, batches.read(keys).items)}
         second_names = {}
         for (date_prefix, file_path), (name, *others) in names.items():
             row = rows.get((date_prefix, name))

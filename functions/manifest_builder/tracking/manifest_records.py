@@ -4,7 +4,7 @@ commit ──> open ──(claim_start, StartGlueJob, RecordJobRun)──> start
             ^                                                     │
             └──────────────────── reopen ─────────────────────────┘
 
-If its object is gone, an open manifest becomes void (its start was never claimed: its files are given back), or failed.
+If its object is gone, an open manifest becomes void or failed: see `vanished`.
 """
 
 from collections.abc import Iterator
@@ -126,74 +126,6 @@ def read(partition: str, record_name: str) -> ManifestRecord | None:
     """The record, read consistently."""
     item = table.get(partition, record_name)
     return ManifestRecord.from_item(item) if item else None
-
-
-def void(partition: str, record_name: str, cut: str, error: str, now: datetime) -> bool:
-    """Retires an open manifest whose start was never claimed; False if it was, or if the record has changed.
-
-    This and `claim_start` exclude each other. The record stays in the index until `finish_void`.
-    """
-    return table.update_if(
-        partition,
-        record_name,
-        "SET #status = :void, starter = :starter, voided_at = :voided_at, #error = :error, updated_at = :now",
-        "#status = :open AND attribute_not_exists(start_attempted_at) AND attribute_not_exists(starter)",
-        {
-            ":void": "void",
-            ":open": "open",
-            ":starter": manifests.VOID,
-            ":voided_at": max(clock.to_text(now), clock.microsecond_after(cut)),
-            ":error": error,
-            ":now": clock.to_text(now),
-        },
-        names={"#status": "status", "#error": "error"},
-    )
-
-
-def note_given_back(manifest: ManifestRecord, file_name: str) -> None:
-    """Remembers that the rows up to this sort key have been given back."""
-    table.update_if(
-        manifests.partition_of(manifest.date_prefix),
-        manifest.record_name,
-        "SET given_back_to = :file_name",
-        "#status = :void",
-        {":file_name": file_name, ":void": "void"},
-        names={"#status": "status"},
-    )
-
-
-def finish_void(manifest: ManifestRecord) -> bool:
-    """Takes a void manifest, whose rows have all been given back, out of the index."""
-    return table.update_if(
-        manifests.partition_of(manifest.date_prefix),
-        manifest.record_name,
-        "SET updated_at = :now REMOVE pending_since",
-        "#status = :void",
-        {":void": "void", ":now": clock.to_text(clock.now())},
-        names={"#status": "status"},
-    )
-
-
-def fail_unstarted(partition: str, record_name: str, attempt: tuple[str, str | None], error: str) -> bool:
-    """Leaves an open manifest that cannot be started to an operator. `attempt`: its (starter, start_attempted_at);
-    False if there is another attempt meanwhile."""
-    starter, attempted_at = attempt
-    same_attempt = "start_attempted_at = :at" if attempted_at else "attribute_not_exists(start_attempted_at)"
-    return table.update_if(
-        partition,
-        record_name,
-        "SET #status = :failed, #error = :error, updated_at = :now REMOVE pending_since",
-        f"#status = :open AND starter = :starter AND {same_attempt}",
-        {
-            ":failed": "failed",
-            ":open": "open",
-            ":starter": starter,
-            ":at": attempted_at,
-            ":error": error,
-            ":now": clock.to_text(clock.now()),
-        },
-        names={"#status": "status", "#error": "error"},
-    )
 
 
 def record_outcome(

@@ -15,7 +15,7 @@ from manifest_builder import clock
 from manifest_builder.batching import PendingFile
 from manifest_builder.files import Location
 from manifest_builder.rows import FileRow, sort_key_candidates
-from manifest_builder.tracking import table
+from manifest_builder.tracking import batches, table
 from manifest_builder.tracking.retention import expiry
 
 MARKING_THREADS = 16
@@ -121,9 +121,9 @@ def _read_by_path(date_prefix: str, file_paths: Collection[str], until: datetime
             # Files of the same basename in two folders have their first sort key in common: it is read once.
             wanted = list(dict.fromkeys((date_prefix, of_file[0]) for of_file in names.values()))
             chunks = [
-                wanted[first : first + table.MAX_BATCH_GET] for first in range(0, len(wanted), table.MAX_BATCH_GET)
+                wanted[first : first + batches.MAX_BATCH_GET] for first in range(0, len(wanted), batches.MAX_BATCH_GET)
             ]
-            reads = list(pool.map(partial(table.batch_get, until=until), chunks))
+            reads = list(pool.map(partial(batches.read, until=until), chunks))
             found = {row.file_name: row for read in reads for row in map(FileRow.from_item, read.items)}
             if left := sum(read.left for read in reads):
                 return rows, left

@@ -1,19 +1,17 @@
-"""DynamoDB calls on the tracking table: keys, (de)serialisation, conditional writes, pages, batches of keys, retries.
+"""DynamoDB calls on the tracking table: keys, (de)serialisation, conditional writes, pages, retries.
 
 Knows nothing of files, locks and manifests. An item here is a `dict` of attribute names to Python values.
 """
 
 import random
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.exceptions import ClientError
 
-from manifest_builder import aws, clock
+from manifest_builder import aws
 from manifest_builder.errors import RowContended
 from manifest_builder.settings import settings
 
@@ -25,12 +23,8 @@ PENDING_INDEX = "pending-index"
 # One page of a threshold check: a manifest of 3.5 MB files and the one file too many, about 11 read units. A query
 # without a limit reads a megabyte (256 read units), although the first few rows hold the answer.
 PAGE_ITEMS = 208
-MAX_BATCH_GET = 100
-"""Keys in one request (DynamoDB, BatchGetItem)."""
 CONFLICT_ATTEMPTS = 5
 THROTTLED = {"ThrottlingException", "ProvisionedThroughputExceededException", "RequestLimitExceeded"}
-FIRST_PAUSE, LONGEST_PAUSE = 0.05, 0.5
-"""Seconds between two requests for keys that the table returned unprocessed."""
 
 _serializer = TypeSerializer()
 _deserializer = TypeDeserializer()
@@ -188,43 +182,6 @@ def _partition(partition: str) -> dict[str, Any]:
         "KeyConditionExpression": "date_prefix = :date_prefix",
         "ExpressionAttributeValues": to_dynamodb({":date_prefix": partition}),
     }
-
-
-@dataclass(frozen=True, slots=True)
-class BatchRead:
-    """Items that exist, and how many keys were not read before the deadline."""
-
-    items: list[Item]
-    left: int
-
-
-def batch_get(keys: Collection[tuple[str, str]], until: datetime | None = None) -> BatchRead:
-    """Reads items by their (date_prefix, file_name) consistently, a hundred keys a request.
-
-    Keys that the table returns unprocessed are requested again after a pause. `until` is a deadline: throttled requests
-    are repeated up to it, and no request begins after it. Without a deadline a throttled request raises ClientError.
-    """
-    table = settings().tracking_table
-    items: list[Item] = []
-    left: list[Any] = [key(*of_item) for of_item in keys]
-    pause = FIRST_PAUSE
-    while left and (until is None or clock.now() < until):
-        requested, later = left[:MAX_BATCH_GET], left[MAX_BATCH_GET:]
-        request: Any = {table: {"Keys": requested, "ConsistentRead": True}}
-        try:
-            answer: Any = aws.dynamodb().batch_get_item(RequestItems=request)
-        except ClientError as error:
-            if until is None or error_code(error) not in THROTTLED:
-                raise
-            unprocessed = requested
-        else:
-            items += map(from_dynamodb, answer["Responses"].get(table, []))
-            unprocessed = answer["UnprocessedKeys"].get(table, {}).get("Keys", [])
-        left = unprocessed + later
-        if unprocessed:
-            time.sleep(random.uniform(0.5, 1) * pause)
-            pause = min(2 * pause, LONGEST_PAUSE)
-    return BatchRead(items, len(left))
 
 
 def through_conflicts(call: Callable[[], Any]) -> None:
