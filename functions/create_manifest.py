@@ -116,7 +116,7 @@ def _state(manifest: ManifestRecord, job_run_id: str | None) -> dict[str, Any]:
         "marked": manifest.starter is not None,
         "stale_starter": manifest.starter,
         "stale_attempted_at": manifest.start_attempted_at,
-        # The run was started some time ago, and may have ended, untold: the next sweep asks.
+        # A run that was found may have ended, and its event came too early: the next sweep asks Glue.
         "ask_since": LONG_AGO if job_run_id else manifest.created_at,
         "run_found": job_run_id is not None,
         "job": {"JobRunId": job_run_id},

@@ -17,7 +17,7 @@ from manifest_builder.turns import choose, is_failing, next_turns
 
 RUNS_PER_SWEEP = 50
 TURNS_WRITTEN = 100
-"""In one sweep: those of the chosen dates, and of new ones, whose time runs from now on."""
+"""Turns written by one sweep: those of the chosen dates, then those of new dates that have to wait."""
 SEARCH_TIME = timedelta(seconds=30)
 
 

@@ -91,8 +91,8 @@ def record(
         raise RunNotRecorded(f"{job_run_id} has ended before {manifest_path} names it")
     if manifest is None:
         manifest = manifest_records.find_given_up(date_prefix, manifest_path, job_run_id, UNKNOWN)
-    if manifest and manifest.job_run_id == run.get("PreviousRunId") and manifest_records.follow(manifest, job_run_id):
-        manifest = replace(manifest, job_run_id=job_run_id)
+    if manifest and manifest.job_run_id == run.get("PreviousRunId"):
+        return follow(manifest, run)
     if manifest is None or manifest.job_run_id != job_run_id:
         # The outcome is recorded already.
         return "not_waited_for", None
@@ -106,8 +106,13 @@ def judge(manifest: ManifestRecord, run: "JobRunTypeDef") -> tuple[str, Manifest
         return "unknown", None
     if run["JobRunState"] == "SUCCEEDED":
         return end_well(manifest, run)
-    if run["JobRunState"] in ENDED_BADLY and is_left_to_glue(manifest, run):
-        return "left_to_glue", None
+    if run["JobRunState"] in ENDED_BADLY and run["JobRunState"] != "STOPPED":
+        # The run comes before the setting: MaxRetries may have been lowered since.
+        retry = job_runs.glues_own_retry(run, manifest.job_name)
+        if retry:
+            return follow(manifest, job_runs.read_run(retry, manifest.job_name))
+        if job_runs.is_retry_due(run, clock.now(), manifest.job_name):
+            return "left_to_glue", None
     if run["JobRunState"] in {*ENDED_BADLY, UNKNOWN}:
         return end_badly(manifest, run)
     return "running", None
@@ -118,22 +123,18 @@ def has_ended(run: "JobRunTypeDef") -> bool:
 
 
 def is_being_recorded(date_prefix: str, manifest_path: str, job_run_id: str) -> bool:
-    """Whether the run's manifest is open and its start was attempted: the run is its next one."""
+    """Whether the run is of an open manifest whose start was attempted: RecordJobRun is about to record it."""
     manifest = manifest_records.find_open(date_prefix, manifest_path)
     if manifest is None or not manifest.was_attempted:
         return False
     return job_run_id not in manifest_records.failed_runs(date_prefix, manifest.record_name)
 
 
-def is_left_to_glue(manifest: ManifestRecord, run: "JobRunTypeDef") -> bool:
-    """Whether Glue itself tries the run again, because the job has MaxRetries. The record follows to that attempt."""
-    if run["JobRunState"] == "STOPPED":
-        return False
-    # First the fact: the setting may have changed since.
-    retry = job_runs.glues_own_retry(run, manifest.job_name)
-    if retry:
-        return manifest_records.follow(manifest, retry)
-    return job_runs.is_retry_due(run, clock.now(), manifest.job_name)
+def follow(manifest: ManifestRecord, retry: "JobRunTypeDef") -> tuple[str, ManifestRecord | None]:
+    """Makes the run that Glue itself has started, by the job's MaxRetries, the run of the manifest."""
+    if not manifest_records.follow(manifest, retry["Id"]):
+        return "not_waited_for", None
+    return judge(replace(manifest, job_run_id=retry["Id"]), retry)
 
 
 def is_asked_again(manifest: ManifestRecord) -> bool:

@@ -70,7 +70,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         else:
             results.append(Refusal(message, too_large(message)))
     executions, of_executions = run_all(fitting, context)
-    failures = bury(results + of_executions)
+    failures = dead_letter(results + of_executions)
     if failures:
         queues.postpone(failures)
     outcome("ran", messages=len(event["Records"]), executions=executions, returned=len(failures))
@@ -165,7 +165,7 @@ def log_failure(answer: "StartSyncExecutionOutputTypeDef", message_ids: list[str
     )
 
 
-def bury(results: list[Result]) -> list[Failure]:
+def dead_letter(results: list[Result]) -> list[Failure]:
     """Sends the refused messages to the dead-letter queue. Returns the messages that come back to the input queue.
 
     A message that is sent there and not acknowledged is in both queues, which is harmless.
@@ -184,7 +184,7 @@ def bury(results: list[Result]) -> list[Failure]:
     if throttled:
         count("MessagesThrottled", throttled)
     if len(unsent) < len(refusals):
-        count("MessagesBuried", len(refusals) - len(unsent))
+        count("MessagesDeadLettered", len(refusals) - len(unsent))
     return failures + unsent
 
 

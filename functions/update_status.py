@@ -55,7 +55,7 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
 
 
 def retire(manifest: dict[str, Any], at: datetime) -> None:
-    """Of a manifest whose object is gone: makes it void, or, if its start was ever claimed, failed."""
+    """Makes a manifest whose object is gone void, or, if its start was ever claimed, failed."""
     partition, record_name = manifest["record"]["date_prefix"], manifest["record"]["file_name"]
     attempt = (manifest["stale_starter"], manifest["stale_attempted_at"])
     if attempt[0] is None:

@@ -38,6 +38,7 @@ from dev.faults.scenarios import (
     NAMESAKE,
     RELEASE,
     REMOVALS,
+    RETRIED,
     SETTLED,
     SMALLEST,
     VANISHED,
@@ -55,9 +56,10 @@ from dev.faults.scenarios import (
     prepare_untold_runs,
     tell_of_the_run,
 )
-from dev.simulator.world import Function
+from dev.simulator.world import TRACKING_TABLE, Function
 from dev.template import all_states
 from manifest_builder import aws, clock, job_runs, manifests, planning, queues, redelivery, turns, versions
+from manifest_builder.errors import RunNotRecorded
 from manifest_builder.files import FileVersion
 from manifest_builder.planning import Plan
 from manifest_builder.redelivery import Message
@@ -309,6 +311,24 @@ def void_manifests_are_forgotten() -> AbstractContextManager[Any]:
     )
 
 
+@contextmanager
+def glues_retry_is_overlooked() -> Iterator[None]:
+    with (
+        mock.patch.object(job_runs, "glues_own_retry", return_value=None),
+        mock.patch.object(job_runs, "is_retry_due", return_value=False),
+    ):
+        yield
+
+
+def without_waiting_for_the_record(text: str) -> str:
+    definition = json.loads(text)
+    state = all_states(definition)["RecordOutcome"]
+    kept = [retrier for retrier in state["Retry"] if "RunNotRecorded" not in retrier["ErrorEquals"]]
+    assert len(kept) == len(state["Retry"]) - 1
+    state["Retry"] = kept
+    return json.dumps(definition)
+
+
 def parts_are_sent_once_and_forgotten() -> AbstractContextManager[Any]:
     put_back = queues.put_back_in_parts
 
@@ -351,6 +371,24 @@ def sweep_past_stuck_dates(lab: Lab) -> None:
     lab.seen.starved += [row["date_prefix"] for row in lab.files().values() if row["status"] == "pending"]
     lab.seen.starved = [day for day in lab.seen.starved if day not in STUCK]
     del lab.around["UpdateStatus"]
+
+
+def tell_before_it_is_recorded(lab: Lab) -> None:
+    """RecordJobRun takes effect between two attempts of RecordOutcome."""
+    (run,) = lab.starts
+
+    def recorded_meanwhile(function: Function, event: Event) -> Any:
+        try:
+            return function(event, None)
+        except RunNotRecorded:
+            (record,) = lab.manifest_records()
+            named = record | {"status": "started", "job_run_id": run}
+            lab.dynamodb.put_item(TableName=TRACKING_TABLE, Item=table.to_dynamodb(named))
+            raise
+
+    lab.around["RecordOutcome"] = recorded_meanwhile
+    lab.tell_of_run(run)
+    del lab.around["RecordOutcome"]
 
 
 def sweep_twice(lab: Lab) -> None:
@@ -795,6 +833,18 @@ CONTROLS = [
         Scenario("a lost start whose run has ended, and two sweeps", sweep_twice, prepare_ended_lost_start),
         invariants.the_end_of_every_run_is_recorded,
         double=replaced(create_manifest, "LONG_AGO", "2999-12-31T00:00:00.000000Z"),
+    ),
+    Control(
+        "the run that Glue itself starts after a failure is the run of the manifest",
+        RETRIED,
+        invariants.no_manifest_starts_a_second_run,
+        double=glues_retry_is_overlooked,
+    ),
+    Control(
+        "RecordOutcome waits for a record that does not name the run yet",
+        Scenario("the end of a run is told before RecordJobRun", tell_before_it_is_recorded, prepare_ended_lost_start),
+        invariants.the_end_of_every_run_is_recorded,
+        edit_definition=without_waiting_for_the_record,
     ),
     Control(
         "every stalled date has its turn, whatever others do",

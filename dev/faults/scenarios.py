@@ -7,9 +7,10 @@ from datetime import timedelta
 from unittest import mock
 
 from moto.glue.exceptions import ConcurrentRunsExceededException, GlueClientError
+from moto.glue.models import glue_backends
 
 from dev.faults.lab import Lab
-from dev.simulator.world import INPUT_BUCKET, MANIFEST_BUCKET, TRACKING_TABLE
+from dev.simulator.world import ACCOUNT, GLUE_JOB, INPUT_BUCKET, MANIFEST_BUCKET, REGION, TRACKING_TABLE
 from manifest_builder import clock, redelivery
 from manifest_builder.files import FileVersion
 from manifest_builder.manifests import START_SETTLE_SECONDS
@@ -172,6 +173,14 @@ def prepare_failed_run(lab: Lab) -> None:
     lab.end_run(run_of(lab, DAY), "FAILED", "out of memory")
 
 
+def prepare_run_that_glue_retries(lab: Lab) -> None:
+    """A run of a job with MaxRetries has just failed."""
+    arrive(lab, 2)
+    lab.deliver_all()
+    glue_backends[ACCOUNT][REGION].jobs[GLUE_JOB].max_retries = 1
+    lab.end_run(run_of(lab, DAY), "FAILED")
+
+
 def prepare_untold_runs(lab: Lab) -> None:
     """Two manifests whose runs have ended, one well; the events got lost."""
     arrive(lab, 2)
@@ -293,29 +302,47 @@ def tell_of_the_run(lab: Lab) -> None:
     lab.tell_of_run(run_of(lab, DAY))
 
 
+def tell_of_both_attempts(lab: Lab) -> None:
+    """The failure is told before Glue lists its next attempt, which succeeds."""
+    first = run_of(lab, DAY)
+    lab.tell_of_run(first)
+    second = lab.retry_run(first)
+    lab.end_run(second)
+    lab.tell_of_run(second)
+
+
 ASKED_AT_EVERY_SWEEP = LIMIT_30_MB | {"OUTCOME_AFTER_MINUTES": "0"}
 
+SMALLEST = Scenario("one date reaches the threshold", deliver, prepare_one_date)
+GIVEN_UP = Scenario("a given-up start is resumed", deliver, prepare_given_up_start)
+REMOVALS = Scenario("files are deleted before and after their manifest is cut", remove, prepare_removals)
+RELEASE = Scenario("a released file is deleted before its event comes", delete_released, prepare_released_file)
+LARGE = Divided("a large message is divided", deliver, prepare_large_message)
+VANISHED = Scenario("a manifest's object is deleted before its job is started", deliver, prepare_vanished)
+NAMESAKE = Scenario(
+    "a namesake's row has expired under an earlier setting", send_again_and_fill, prepare_forgotten_namesake
+)
+RETRIED = Scenario(
+    "Glue itself tries a failed run again", tell_of_both_attempts, prepare_run_that_glue_retries, ASKED_AT_EVERY_SWEEP
+)
+
 SCENARIOS = [
-    Scenario("one date reaches the threshold", deliver, prepare_one_date),
+    SMALLEST,
     Scenario("two dates", deliver, prepare_two_dates),
     Scenario("valid, invalid, re-uploaded and poison", deliver, prepare_mixed),
     Scenario("an open manifest is resumed", deliver, prepare_open_manifest),
-    Scenario("a given-up start is resumed", deliver, prepare_given_up_start),
+    GIVEN_UP,
     Scenario("a start whose answer was lost is found", deliver, prepare_lost_start),
     Scenario("Glue is busy for a while", deliver, prepare_busy_glue),
     Scenario("the sweep flushes an old file", sweep, prepare_old_file),
     Scenario("a backlog of several manifests", deliver, prepare_backlog),
     Scenario("a run of the job fails", tell_of_the_run, prepare_failed_run, ASKED_AT_EVERY_SWEEP),
+    RETRIED,
     Scenario("the ends of two runs were never told", sweep, prepare_untold_runs, ASKED_AT_EVERY_SWEEP),
-    Scenario("files are deleted before and after their manifest is cut", remove, prepare_removals),
-    Scenario("a released file is deleted before its event comes", delete_released, prepare_released_file),
-    Divided("a large message is divided", deliver, prepare_large_message),
-    Scenario("a manifest's object is deleted before its job is started", deliver, prepare_vanished),
+    REMOVALS,
+    RELEASE,
+    LARGE,
+    VANISHED,
     Scenario("a manifest's object is deleted while Glue is busy", sweep, prepare_vanished_after_its_attempt),
-    Scenario("a namesake's row has expired under an earlier setting", send_again_and_fill, prepare_forgotten_namesake),
+    NAMESAKE,
 ]
-SMALLEST, GIVEN_UP, (REMOVALS, RELEASE, LARGE, VANISHED, VANISHED_LATE, NAMESAKE) = (
-    SCENARIOS[0],
-    SCENARIOS[4],
-    SCENARIOS[-6:],
-)

@@ -46,7 +46,7 @@ def text(lab: Lab) -> str:
         "table": [[*key, item] for key, item in lab.items().items()],
         "objects": list(_objects()),
         "runs": [
-            [run.job_run_id, run.arguments, lab.starts[run.job_run_id], lab.ends.get(run.job_run_id)]
+            [run.job_run_id, run.arguments, *(of.get(run.job_run_id) for of in (lab.starts, lab.ends, lab.retries))]
             for run in glue_backends[ACCOUNT][REGION].jobs[GLUE_JOB].job_runs
         ],
         **lab.state(),

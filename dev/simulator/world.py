@@ -164,6 +164,8 @@ class World:
         # AWS lists the newest runs first.
         enter(mock.patch.object(FakeJob, "get_job_runs", lambda job: job.job_runs[::-1]))
         self.ends: dict[str, dict[str, Any]] = {}
+        self.retries: dict[str, dict[str, Any]] = {}
+        """By run: what Glue tells of a run that it has started by itself, because the job has MaxRetries."""
         describe = FakeJobRun.as_dict
         enter(
             mock.patch.object(
@@ -173,6 +175,7 @@ class World:
                     describe(run)
                     | {"JobRunState": "RUNNING", "StartedOn": self.starts[run.job_run_id]}
                     | self.ends.get(run.job_run_id, {})
+                    | self.retries.get(run.job_run_id, {})
                 ),
             )
         )
@@ -234,6 +237,13 @@ class World:
         """Ends a run of the job. Until then the run is running."""
         error = {"ErrorMessage": message} if message else {}
         self.ends[job_run_id] = {"JobRunState": state, "CompletedOn": self.now(), **error}
+
+    def retry_run(self, job_run_id: str) -> str:
+        """Glue itself tries a failed run again. Returns the id of the next attempt."""
+        failed = self.glue.get_job_run(JobName=GLUE_JOB, RunId=job_run_id)["JobRun"]
+        run_id: str = self.glue.start_job_run(JobName=GLUE_JOB, Arguments=failed["Arguments"])["JobRunId"]
+        self.retries[run_id] = {"PreviousRunId": job_run_id, "Attempt": failed.get("Attempt", 0) + 1}
+        return run_id
 
     def tell_of_run(self, job_run_id: str) -> Execution:
         """Starts an execution for the end of a run, as EventBridge does."""

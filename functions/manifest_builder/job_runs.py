@@ -27,8 +27,8 @@ def find_job_run(manifest: ManifestRecord) -> str | None:
     """The id of a run that an earlier attempt started although its response was lost; None if there is no such run.
 
     GetJobRuns lists the newest runs first, so the search ends at the last attempt: the run of an earlier one was looked
-    for before the last was made. So it does not take longer the longer a manifest waits for a busy Glue. A run that had
-    ended long before is passed over: an earlier attempt started it, or it left because the record named another.
+    for before the last was made. So the search stays short, however long a manifest waits for a busy Glue. A run that
+    had ended long before is passed over: an earlier attempt started it, or it left because the record named another.
     """
     try:
         return _search_job_runs(manifest)

@@ -18,14 +18,16 @@ MAX_RECORDS = 400
 """S3 records in one execution. ParseEvent's output has the same limit as its input, and takes about 500 bytes of it for
 a file with a long key. An execution whose output is larger all the same is divided."""
 LONGEST_DELAY_SECONDS = 1800
-"""So long after the end of an outage the last message is back."""
+"""A message that failed during an outage comes back at most this long after its end."""
 OWN_FAILURE = timedelta(hours=20)
 """A message that fails by itself is tried for so long: longer than an outage of half a day, and less than a day."""
 OWN_RECEIVES = 20
-"""And so often. In 20 hours it is received about 45 times; a message that was only late is not given up at once."""
+"""A message counts as failing by itself only after so many receives: one that was merely late is tried again. In 20
+hours a message is received about 45 times."""
 QUEUE_RETENTION = timedelta(days=14)
 """MessageRetentionPeriod of the input queue. SQS deletes an older message without a word."""
 ANY_FAILURE = QUEUE_RETENTION - timedelta(days=1)
+"""A message that fails for whatever reason is tried for so long."""
 MAX_VISIBILITY_SECONDS = 43200
 """The longest visibility timeout (Amazon SQS quotas)."""
 LOCK_NOT_RELEASED = "LockNotReleased"

@@ -87,7 +87,7 @@ def _with_telemetry(handler: Handler, log: Callable[[str], None]) -> Handler:
 
 
 def _compare_clocks(event: dict[str, Any]) -> None:
-    """A clock that is off by more than the protocol allows for: see docs/limits.md."""
+    """Reports a clock that differs from Step Functions' clock by more than the protocol allows (docs/limits.md)."""
     seconds = (clock.now() - clock.machine_time(event)).total_seconds()
     # The state may have been entered some attempts ago.
     if not -CLOCKS_APART_SECONDS <= seconds <= CLOCKS_APART_SECONDS + LONGEST_STATE_SECONDS:

@@ -8,7 +8,7 @@ from manifest_builder import clock
 
 DATES_PER_SWEEP = 20
 TRIED_PER_SWEEP = 5
-"""Places of a sweep for dates that were tried before, if new ones want all of them."""
+"""Places that a sweep keeps for dates that were tried before, if more new dates are stalled than it can take."""
 FAILING_AFTER = 3
 """A date that is tried so often while its oldest work stays the same is failing."""
 REST = timedelta(minutes=29)

@@ -423,7 +423,7 @@ def test_a_message_that_is_no_event_is_a_dead_letter_at_once_with_its_reason(mac
     assert deliver(record(1), record(2, "garbage"), record(3)) == []
 
     assert machine.dead_letters == {"garbage": {"message_id": "message-2", "reason": "the body is not JSON? ü"}}
-    assert log.metrics == {"MessagesBuried": 1}
+    assert log.metrics == {"MessagesDeadLettered": 1}
 
 
 def test_a_message_that_could_not_be_sent_to_the_dead_letters_comes_back(machine: Machine) -> None:
