@@ -41,6 +41,7 @@ MAX_BATCH_BYTES = int(float(PARAMETERS["MaxBatchSizeGb"]) * 1024**3)
 # The template's 900 s are for a function that was killed without a word: here that happens all the time.
 VISIBILITY_SECONDS = 20
 SWEEP_SECONDS = 30
+LEASE_SECONDS = float(PARAMETERS["LockTtlSeconds"])
 GIVE_UP_SECONDS = 600
 TRIGGER = "-start-workflow"
 
@@ -150,7 +151,8 @@ def count_failed(emulator: Emulator, deployment: Deployment) -> int:
 
 
 def settle(emulator: Emulator, deployment: Deployment, uploads: list[Upload]) -> None:
-    """Wait until nothing moves any more; sweeps run as the schedule would have them, only more often."""
+    """Wait until nothing moves any more. Sweeps run more often than the schedule has them, but none while a lock is
+    held: a date that is tried three times in vain rests for half an hour (`manifest_builder.turns`)."""
     deadline = time.monotonic() + GIVE_UP_SECONDS
     while time.monotonic() < deadline:
         progress = watch.wait(
@@ -160,6 +162,7 @@ def settle(emulator: Emulator, deployment: Deployment, uploads: list[Upload]) ->
             lambda progress: progress.is_finished(0),
             lambda _: None,
             stall_seconds=SWEEP_SECONDS,
+            recovery_seconds=LEASE_SECONDS + SWEEP_SECONDS,
         )
         if progress.is_finished(0) and not overdue_dates(read_table(emulator, deployment).files, MAX_BATCH_BYTES):
             return
