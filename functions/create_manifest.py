@@ -5,6 +5,7 @@ from typing import Any
 
 from manifest_builder import clock, manifest_objects, manifests
 from manifest_builder.batching import PendingFile
+from manifest_builder.documents import NamedFile
 from manifest_builder.errors import LockLost
 from manifest_builder.job_runs import find_job_run
 from manifest_builder.manifests import ManifestRecord
@@ -69,7 +70,7 @@ def cut_manifest(
     date_prefix: str, batch_index: int, token: str, batch: list[PendingFile], at: datetime
 ) -> ManifestRecord:
     """Writes the manifest object, then commits its record under the lease. Raises LockLost."""
-    manifest_path, created_at = manifest_objects.write(date_prefix, batch_index, [file.file_path for file in batch])
+    manifest_path, created_at = manifest_objects.write(date_prefix, batch_index, [NamedFile.of(file) for file in batch])
     manifest = ManifestRecord(
         date_prefix=date_prefix,
         record_name=manifests.record_name(batch_index, token),

@@ -85,13 +85,16 @@ def mark_files(date_prefix: str, manifest: dict[str, Any]) -> tuple[int, int]:
     if manifest["marked"]:
         manifest_objects.require(manifest_path)
         return 0, 0
-    named = set(manifest_objects.read(manifest_path))
-    # The index holds only the rows that are still to be marked, and their sort keys.
-    files = [file for file in pending.pending_files(date_prefix, until=cut) if file.file_path in named]
+    named = {file.file_path: file for file in manifest_objects.read(manifest_path)}
+    # The index holds only the rows that are still to be marked, and their sort keys. Another version of a named file is
+    # in another manifest.
+    waiting = pending.pending_files(date_prefix, until=cut)
+    files = [file for file in waiting if file.file_path in named and named[file.file_path].names(file)]
     marking_of_pending = marking.mark_manifested(date_prefix, files, manifest_path, cut, until)
     marked, left = marking_of_pending.marked, marking_of_pending.left
-    # Usually empty. The rest was marked by an earlier attempt, replaced by a later version, or deleted since the cut.
-    others = named.difference(file.file_path for file in marked)
+    # Usually empty. The rest was marked by an earlier attempt, or deleted since the cut; or, in a bucket without
+    # versions, replaced.
+    others = [named[path] for path in named.keys() - {file.file_path for file in marked}]
     if others and not left:
         marking_of_deleted = marking.mark_deleted(date_prefix, others, manifest_path, cut, until)
         marked = marked + marking_of_deleted.marked

@@ -6,6 +6,7 @@ The job reads the object, so a failed manifest can be replayed only after that. 
 import argparse
 
 from manifest_builder import manifest_objects
+from manifest_builder.documents import NamedFile
 from manifest_builder.errors import ManifestGone
 from manifest_builder.tracking import file_rows
 from ops import shell
@@ -41,7 +42,7 @@ def run(stack: Stack, options: argparse.Namespace, screen: Screen) -> int:
         screen.warn("The others were replaced by later versions, or their rows have expired.")
     if not screen.confirm(f"Writes {uri} with {named}"):
         return REFUSED
-    manifest_objects.rebuild(uri, [row.file_path for row in rows])
+    manifest_objects.rebuild(uri, [NamedFile.of(row) for row in rows])
     screen.answer(_document(stack, uri, files=len(rows)))
     screen.say(f"written with {named}")
     if record.status == "failed":

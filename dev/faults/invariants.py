@@ -9,6 +9,7 @@ from typing import Any
 from dev.faults.lab import Lab, Version
 from dev.simulator.world import NOT_FILES
 from manifest_builder import clock
+from manifest_builder.documents import NamedFile
 from manifest_builder.settings import settings
 from manifest_builder.validation import reason_to_refuse
 from update_status import GONE
@@ -57,8 +58,12 @@ def is_without_object(record: dict[str, Any]) -> bool:
 
 
 def committed_documents(lab: Lab) -> dict[str, list[str]]:
-    named = records(lab).keys() - voided(lab)
-    return {path: objects[0] for path, objects in lab.seen.objects.items() if path in named}
+    return {path: [file.file_path for file in named] for path, named in committed_files(lab).items()}
+
+
+def committed_files(lab: Lab) -> dict[str, list[NamedFile]]:
+    committed = records(lab).keys() - voided(lab)
+    return {path: objects[0] for path, objects in lab.seen.objects.items() if path in committed}
 
 
 def each_version_is_in_one_manifest_at_most(lab: Lab) -> Iterator[str]:

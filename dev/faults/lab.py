@@ -40,7 +40,8 @@ from dev.simulator.world import (
     Execution,
     World,
 )
-from manifest_builder import manifests, queues, redelivery
+from manifest_builder import documents, manifests, queues, redelivery
+from manifest_builder.documents import NamedFile
 from manifest_builder.tracking import marking, table
 
 NOT_COUNTED = -1
@@ -88,7 +89,7 @@ class Observations:
     without a known version it is the removal's sequencer."""
     records: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     """By manifest path: the statuses that its record went through."""
-    objects: dict[str, list[list[str]]] = field(default_factory=lambda: defaultdict(list))
+    objects: dict[str, list[list[NamedFile]]] = field(default_factory=lambda: defaultdict(list))
     """By manifest path: the files that each successful put of its object named."""
     deleted_objects: set[str] = field(default_factory=set)
     excused_starts: Counter[str] = field(default_factory=Counter)
@@ -760,7 +761,7 @@ class Lab(World):
         if call.operation == "PutObject":
             stored = s3_backends[ACCOUNT]["aws"].get_object(MANIFEST_BUCKET, key)
             assert stored is not None
-            self.seen.objects[path].append(manifests.from_document(stored.value))
+            self.seen.objects[path].append(documents.from_document(stored.value))
         elif call.operation == "DeleteObject":
             self.seen.deleted_objects.add(path)
 

@@ -35,7 +35,8 @@ from dev.simulator import wire
 from dev.simulator.engines import MOTO, Engine, Moto
 from dev.simulator.shortcuts import shortcuts
 from dev.template import definition, table_schema
-from manifest_builder import aws, clock, manifests
+from manifest_builder import aws, clock, documents
+from manifest_builder.rows import FileRow, is_kept_apart
 from manifest_builder.settings import settings
 from manifest_builder.tracking import retention, turns
 
@@ -324,8 +325,14 @@ class World:
         return [{name: deserialize(value) for name, value in item.items()} for page in pages for item in page["Items"]]
 
     def files(self) -> dict[str, dict[str, Any]]:
-        """File rows by path."""
-        return {row["file_path"]: row for row in self.rows() if not row["date_prefix"].startswith(NOT_FILES)}
+        """The row of each file's newest version, by path."""
+        rows = [row for row in self.rows() if not row["date_prefix"].startswith(NOT_FILES)]
+        return {row["file_path"]: row for row in rows if not is_kept_apart(FileRow.from_item(row))}
+
+    def older_versions(self) -> list[dict[str, Any]]:
+        """The rows of versions that have been replaced by newer ones."""
+        rows = [row for row in self.rows() if not row["date_prefix"].startswith(NOT_FILES)]
+        return [row for row in rows if is_kept_apart(FileRow.from_item(row))]
 
     def statuses(self) -> Counter[str]:
         return Counter(row["status"] for row in self.files().values())
@@ -343,7 +350,8 @@ class World:
         for page in self.s3.get_paginator("list_objects_v2").paginate(Bucket=MANIFEST_BUCKET):
             for item in page.get("Contents", []):
                 document = self.s3.get_object(Bucket=MANIFEST_BUCKET, Key=item["Key"])["Body"].read()
-                found[f"s3://{MANIFEST_BUCKET}/{item['Key']}"] = manifests.from_document(document)
+                named = documents.from_document(document)
+                found[f"s3://{MANIFEST_BUCKET}/{item['Key']}"] = [file.file_path for file in named]
         return found
 
     def job_runs(self) -> list[str]:

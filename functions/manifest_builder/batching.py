@@ -16,6 +16,9 @@ class PendingFile:
     file_path: str
     size_bytes: int
     pending_since: str
+    version_id: str | None = None
+    """None in a bucket without versions."""
+    etag: str | None = None
 
 
 def next_batch(
@@ -27,16 +30,25 @@ def next_batch(
     `max_bytes` (inclusive) or MAX_BATCH_FILES. The first batch of a date needs a pending total that reaches one of the
     two. Once this execution has cut a batch (`date_started`), a last batch that is at least half full is kept too.
     With `flush_before`, a last batch of any size is kept if its first file has been pending since then or longer.
+
+    A batch holds one version of a file: readers that know keys alone would read the newest version twice. Another
+    version waits for the next batch, and counts in the pending total.
     """
     batch: list[PendingFile] = []
-    size = 0
-    for file in pending:
-        if batch and size + file.size_bytes > max_bytes:
+    paths: set[str] = set()
+    size = total = 0
+    for number, file in enumerate(pending, start=1):
+        total += file.size_bytes
+        if file.file_path not in paths:
+            if batch and size + file.size_bytes > max_bytes:
+                return batch
+            batch.append(file)
+            paths.add(file.file_path)
+            size += file.size_bytes
+        if size >= max_bytes or number == MAX_BATCH_FILES:
             return batch
-        batch.append(file)
-        size += file.size_bytes
-        if size >= max_bytes or len(batch) == MAX_BATCH_FILES:
-            return batch
+    if total >= max_bytes:
+        return batch
     is_overdue = bool(batch and flush_before and batch[0].pending_since <= flush_before)
     if is_overdue or (date_started and 2 * size >= max_bytes):
         return batch

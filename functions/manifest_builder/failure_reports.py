@@ -32,7 +32,7 @@ def report(manifest: ManifestRecord, error: str, *, is_retried: bool) -> None:
 
 def _message(manifest: ManifestRecord, error: str, *, is_retried: bool) -> str:
     try:
-        files = manifest_objects.read(manifest.file_path)
+        files = [file.file_path for file in manifest_objects.read(manifest.file_path)]
     except ManifestGone as gone:
         files = [str(gone)]
     named = "\n".join(files[:FILES_NAMED])

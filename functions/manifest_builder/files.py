@@ -114,14 +114,32 @@ def date_in_key(key: str) -> str | None:
 
 def disambiguated_name(file: FileName) -> str:
     """The sort key of a file whose basename is taken: `<basename>#<hash of file_path>`, the basename cut to fit."""
-    suffix = "#" + hashlib.sha256(file.file_path.encode()).hexdigest()[:16]
-    room = MAX_KEY_BYTES - len(suffix)
-    return file.base_name.encode()[:room].decode(errors="ignore") + suffix
+    return _fitted(file.base_name, _hash_suffix(file.file_path))
+
+
+def version_name(file: FileName, version_id: str) -> str:
+    """The sort key of a version that is not its file's newest: `<disambiguated name>#<hash of version_id>`."""
+    suffix = _hash_suffix(file.file_path) + _hash_suffix(version_id)
+    return _fitted(file.base_name, suffix)
+
+
+def versions_prefix(file: FileName) -> str:
+    """How the sort keys of all versions that are not the file's newest begin."""
+    return version_name(file, "")[: -len(_hash_suffix("")) + 1]
 
 
 def looks_disambiguated(name: str) -> bool:
     """Whether a basename has the form of a disambiguated name, and so could equal another file's sort key."""
     return _DISAMBIGUATED.search(name) is not None
+
+
+def _hash_suffix(text: str) -> str:
+    return "#" + hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _fitted(base_name: str, suffix: str) -> str:
+    room = MAX_KEY_BYTES - len(suffix)
+    return base_name.encode()[:room].decode(errors="ignore") + suffix
 
 
 def is_newer(sequencer: str, than: str) -> bool:

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from botocore.exceptions import ClientError
 
-from manifest_builder import aws, clock, manifests
+from manifest_builder import aws, clock, documents, manifests
+from manifest_builder.documents import NamedFile
 from manifest_builder.errors import ManifestGone
 from manifest_builder.settings import settings
 from manifest_builder.telemetry import logger
@@ -12,13 +13,13 @@ from manifest_builder.telemetry import logger
 PUT_ATTEMPTS = 3
 
 
-def write(date_prefix: str, batch_index: int, file_paths: Sequence[str]) -> tuple[str, str]:
+def write(date_prefix: str, batch_index: int, files: Sequence[NamedFile]) -> tuple[str, str]:
     """Writes a manifest object. Returns its S3 URI and the moment that its key holds.
 
     If the key exists, a new moment gives another key: the object may be a committed manifest's, and no object is ever
     overwritten. (It may also be our own, written by a request whose response was lost; then it stays behind unused.)
     """
-    document = manifests.to_document(file_paths).encode()
+    document = documents.to_document(files).encode()
     for attempt in range(1, PUT_ATTEMPTS + 1):
         now = clock.now()
         key = manifests.object_key(date_prefix, batch_index, now)
@@ -39,12 +40,12 @@ def write(date_prefix: str, batch_index: int, file_paths: Sequence[str]) -> tupl
     return f"s3://{settings().manifest_bucket}/{key}", clock.to_text(now)
 
 
-def rebuild(manifest_path: str, file_paths: Sequence[str]) -> None:
+def rebuild(manifest_path: str, files: Sequence[NamedFile]) -> None:
     """Writes the object of a committed manifest that was deleted. Raises ClientError if there is one."""
     aws.s3().put_object(
         Bucket=settings().manifest_bucket,
         Key=_key(manifest_path),
-        Body=manifests.to_document(file_paths).encode(),
+        Body=documents.to_document(files).encode(),
         ContentType="application/json",
         IfNoneMatch="*",
     )
@@ -58,13 +59,13 @@ def require(manifest_path: str) -> None:
         raise _gone(error, manifest_path) from error
 
 
-def read(manifest_path: str) -> list[str]:
-    """The paths of the files that a manifest names. Raises ManifestGone."""
+def read(manifest_path: str) -> list[NamedFile]:
+    """The files that a manifest names. Raises ManifestGone."""
     try:
         answer = aws.s3().get_object(Bucket=settings().manifest_bucket, Key=_key(manifest_path))
     except ClientError as error:
         raise _gone(error, manifest_path) from error
-    return manifests.from_document(answer["Body"].read())
+    return documents.from_document(answer["Body"].read())
 
 
 def discard(manifest_path: str) -> None:

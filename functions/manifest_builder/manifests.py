@@ -1,7 +1,6 @@
-"""Manifests: records, keys, documents, and the rule that says which open manifest may be resumed. Pure."""
+"""Manifests: records, keys, and the rule that says which open manifest may be resumed. Pure."""
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, Self
@@ -122,16 +121,6 @@ def record_name(batch_index: int, token: str) -> str:
 def object_key(date_prefix: str, batch_index: int, at: datetime) -> str:
     """`manifests/{date}/batch-{idx}-{timestamp}.json` (specification), the timestamp in microseconds."""
     return f"manifests/{date_prefix}/batch-{batch_index:04d}-{at:%Y%m%dT%H%M%S%fZ}.json"
-
-
-def to_document(file_paths: Sequence[str]) -> str:
-    """The manifest format of the specification."""
-    return json.dumps({"fileLocations": [{"URIPrefixes": list(file_paths)}]}, ensure_ascii=False, indent=1)
-
-
-def from_document(document: str | bytes) -> list[str]:
-    """The file paths of a manifest, in its order."""
-    return [uri for location in json.loads(document)["fileLocations"] for uri in location["URIPrefixes"]]
 
 
 def oldest_resumable(open_manifests: Iterable[ManifestRecord], at: datetime) -> ManifestRecord | None:

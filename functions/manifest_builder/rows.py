@@ -1,4 +1,7 @@
-"""A file's row in the tracking table: its attributes, and the sort keys that it may have."""
+"""A file's row in the tracking table: its attributes, and the sort keys that it may have.
+
+A file has one row, of its newest version. In a bucket with versions, each older version has a row of its own beside it.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -6,6 +9,7 @@ from decimal import Decimal
 from typing import Any, Literal, Self
 
 from manifest_builder import files
+from manifest_builder.batching import PendingFile
 from manifest_builder.files import FileName
 from manifest_builder.settings import MB
 
@@ -38,6 +42,11 @@ class FileRow:
     """Why the file is quarantined."""
     copied_to: str | None = None
     """The URI of the quarantined copy, or why there is none."""
+    older_versions: int | None = None
+    """How many older versions have rows of their own. None in a row of an older version, and in a row that an earlier
+    release made: what became of the versions before it is not known."""
+    removed_before: str | None = None
+    """The sequencer of the file's last removal: versions before it are deleted, also if their events come later."""
     released: bool | None = None
     """An operator has released this quarantined version: its next event counts as new."""
     deleted_at: str | None = None
@@ -49,7 +58,7 @@ class FileRow:
     @classmethod
     def from_item(cls, item: Mapping[str, Any]) -> Self:
         known = {name: item[name] for name in _ATTRIBUTES if name in item}
-        for name in ("file_size_bytes", "ttl"):
+        for name in ("file_size_bytes", "ttl", "older_versions"):
             if name in known:
                 known[name] = int(known[name])
         return cls(**known, others={name: value for name, value in item.items() if name not in _ATTRIBUTES})
@@ -71,6 +80,26 @@ def sort_key_candidates(file: FileName) -> list[str]:
     if not file.base_name or files.looks_disambiguated(file.base_name):
         return [disambiguated]
     return [file.base_name, disambiguated]
+
+
+def is_kept_apart(row: FileRow) -> bool:
+    """Whether this is the row of an older version, beside the file's row."""
+    location = files.Location.from_path(row.file_path)
+    return row.version_id is not None and row.file_name == files.version_name(location, row.version_id)
+
+
+def names_of_version(file_path: str, version_id: str | None) -> list[str]:
+    """The sort keys that the row of this version may have."""
+    location = files.Location.from_path(file_path)
+    return sort_key_candidates(location) + ([files.version_name(location, version_id)] if version_id else [])
+
+
+def names_of_pending(file: PendingFile) -> list[str]:
+    """The sort key under which the version was found, and that to which its row moves when a newer version comes."""
+    if not file.version_id:
+        return [file.file_name]
+    apart = files.version_name(files.Location.from_path(file.file_path), file.version_id)
+    return list(dict.fromkeys((file.file_name, apart)))
 
 
 def megabytes(size_bytes: int) -> Decimal:

@@ -10,7 +10,7 @@ import pytest
 
 from dev.emulator.emulator import Emulator
 from glue import ndjson_to_parquet
-from manifest_builder.manifests import to_document
+from manifest_builder.documents import NamedFile, to_document
 from tests.glue.job import INPUT_BUCKET, MANIFEST_BUCKET, TRACKING_TABLE, Job, ndjson, uri
 
 pytestmark = [pytest.mark.xdist_group("spark"), pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")]
@@ -154,7 +154,9 @@ def committed(emulator: Emulator) -> str:
     name = "batch-0001-20251223T120000000000Z"
     key = f"manifests/2025-12-23/{name}.json"
     emulator.s3.put_object(Bucket=INPUT_BUCKET, Key="1.ndjson", Body=ndjson({"a": 1}))
-    emulator.s3.put_object(Bucket=MANIFEST_BUCKET, Key=key, Body=to_document([uri("1.ndjson")]).encode())
+    emulator.s3.put_object(
+        Bucket=MANIFEST_BUCKET, Key=key, Body=to_document([NamedFile(uri("1.ndjson"), None, None, None)]).encode()
+    )
     emulator.dynamodb.put_item(
         TableName=TRACKING_TABLE,
         Item={

@@ -28,7 +28,8 @@ from dev.simulator.world import (
 )
 from glue import ndjson_to_parquet
 from manifest_builder import aws, planning
-from manifest_builder.manifests import START_SETTLE_SECONDS, to_document
+from manifest_builder.documents import NamedFile, to_document
+from manifest_builder.manifests import START_SETTLE_SECONDS
 from manifest_builder.settings import settings
 from manifest_builder.tracking import retention
 from tests.permissions.needs import Call
@@ -142,7 +143,9 @@ def prepare_manifest(world: World) -> str:
     uris = [f"s3://{INPUT_BUCKET}/{name}.ndjson" for name in ("there", "gone")]
     world.s3.put_object(Bucket=INPUT_BUCKET, Key="there.ndjson", Body=b"{}")
     key = manifest.file_path.removeprefix(f"s3://{MANIFEST_BUCKET}/")
-    world.s3.put_object(Bucket=MANIFEST_BUCKET, Key=key, Body=to_document(uris).encode())
+    world.s3.put_object(
+        Bucket=MANIFEST_BUCKET, Key=key, Body=to_document(NamedFile(uri, None, None, None) for uri in uris).encode()
+    )
     return manifest.file_path
 
 

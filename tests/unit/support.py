@@ -20,6 +20,7 @@ from dev.simulator.world import (
 )
 from dev.template import table_schema
 from manifest_builder import aws, clock, inputs
+from manifest_builder.documents import NamedFile, to_document
 from manifest_builder.files import FileVersion, ObjectVersion
 from manifest_builder.manifests import ManifestRecord
 from manifest_builder.rows import FileRow
@@ -122,6 +123,12 @@ def a_manifest(token: str = "token-1", **changes: Any) -> ManifestRecord:
         "created_at": clock.to_text(NOON),
     }
     return ManifestRecord(**(facts | changes))
+
+
+def a_document(*paths: str) -> str:
+    """A manifest that names these files, in the version of `a_file()`."""
+    file = a_file()
+    return to_document(NamedFile(path, file.version_id, file.etag, file.size_bytes) for path in paths)
 
 
 def manifest_state(**changes: Any) -> dict[str, Any]:

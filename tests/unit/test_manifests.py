@@ -1,6 +1,5 @@
 """The key and the format of a manifest, and which open manifest may be resumed."""
 
-import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -11,23 +10,6 @@ from manifest_builder import clock, manifests
 from manifest_builder.manifests import START_SETTLE_SECONDS as SETTLED
 from manifest_builder.manifests import ManifestRecord, oldest_resumable
 from tests.unit.support import NOON, a_manifest
-
-
-def test_a_manifest_has_the_format_of_the_specification() -> None:
-    paths = ["s3://b/2025-12-23-a.ndjson", "s3://b/x/ü b+c.ndjson"]
-
-    assert json.loads(manifests.to_document(paths)) == {"fileLocations": [{"URIPrefixes": paths}]}
-
-
-@given(st.lists(st.text(alphabet=st.characters(codec="utf-8")), max_size=5))
-def test_a_manifest_is_read_back_as_it_was_written(paths: list[str]) -> None:
-    assert manifests.from_document(manifests.to_document(paths).encode()) == paths
-
-
-def test_all_locations_of_a_manifest_are_read() -> None:
-    document = {"fileLocations": [{"URIPrefixes": ["a", "b"]}, {"URIPrefixes": ["c"]}]}
-
-    assert manifests.from_document(json.dumps(document)) == ["a", "b", "c"]
 
 
 def test_the_key_of_a_manifest_holds_its_date_number_and_time_in_microseconds() -> None:

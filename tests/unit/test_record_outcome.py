@@ -14,9 +14,9 @@ from dev.simulator.world import ACCOUNT, GLUE_JOB, MANIFEST_BUCKET, REGION
 from dev.template import all_states
 from manifest_builder import aws, clock, job_runs
 from manifest_builder.errors import RunNotRecorded
-from manifest_builder.manifests import ManifestRecord, to_document
+from manifest_builder.manifests import ManifestRecord
 from manifest_builder.tracking import manifest_records, pending
-from tests.unit.support import DATE, Account, a_manifest, aws_error, commit, intercepted
+from tests.unit.support import DATE, Account, a_document, a_manifest, aws_error, commit, intercepted
 
 TOPIC = "arn:aws:sns:us-east-1:123456789012:alarms"
 PARTITION = f"MANIFEST#{DATE}"
@@ -47,7 +47,7 @@ def run(account: Account) -> str:
     manifest = a_manifest()
     commit(manifest)
     key = manifest.file_path.removeprefix(f"s3://{MANIFEST_BUCKET}/")
-    account.s3.put_object(Bucket=MANIFEST_BUCKET, Key=key, Body=to_document(["s3://in/a", "s3://in/b"]).encode())
+    account.s3.put_object(Bucket=MANIFEST_BUCKET, Key=key, Body=a_document("s3://in/a", "s3://in/b").encode())
     return start(account, manifest)
 
 
@@ -329,7 +329,7 @@ def test_a_report_says_that_the_job_is_not_started_again(
 
 def test_a_report_of_many_files_names_a_hundred(account: Account, run: str, reports: mock.Mock) -> None:
     key = a_manifest().file_path.removeprefix(f"s3://{MANIFEST_BUCKET}/")
-    many = to_document([f"s3://in/{number:04}" for number in range(150)])
+    many = a_document(*(f"s3://in/{number:04}" for number in range(150)))
     account.s3.put_object(Bucket=MANIFEST_BUCKET, Key=key, Body=many.encode())
     account.end_run(run, "FAILED", "x" * 5000)
     tell(run)

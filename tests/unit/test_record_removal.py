@@ -83,6 +83,8 @@ def test_the_removal_of_an_unknown_file_writes_a_row_that_supersedes_an_older_cr
             "file_path": a_file().file_path,
             "status": "deleted",
             "sequencer": NEW,
+            "older_versions": 0,
+            "removed_before": NEW,
             "created_at": account.moment(),
             "deleted_at": account.moment(),
             "updated_at": account.moment(),
@@ -209,7 +211,8 @@ def test_a_removal_without_a_sequencer_deletes_only_a_row_without_a_sequencer(
 def test_the_deletion_of_another_version_does_not_delete_the_file(account: Account) -> None:
     outcome_of(a_file(sequencer=OLD, version_id="v2"))
 
-    assert remove(a_removal(version_id="v1")) == "superseded"
+    assert remove(a_removal(version_id="v1")) == "deleted"
+    assert outcome_of(a_file(sequencer="00", version_id="v1")) == "duplicate", "its event comes after its deletion"
     assert remove(a_removal(version_id="null")) == "superseded"
     assert account.statuses() == {"pending": 1}
 

@@ -70,6 +70,7 @@ def test_a_valid_file_becomes_pending_with_the_attributes_of_the_specification(a
             "etag": "d41d8cd98f00b204e9800998ecf8427e",
             "version_id": "v1",
             "sequencer": "0055AED6DCD90281E5",
+            "older_versions": 0,
         }
     ]
 
@@ -228,13 +229,13 @@ def test_the_newest_version_stays_in_any_order_of_delivery(account: Account) -> 
         ({"sequencer": None, "version_id": "v1"}, {"sequencer": None, "version_id": "v1"}, "duplicate"),
         ({"sequencer": None, "version_id": "v1"}, {"sequencer": NEW, "version_id": "v1"}, "duplicate"),
         ({"sequencer": None, "version_id": "v1"}, {"sequencer": None, "version_id": "v2"}, "asks S3"),
-        ({"sequencer": None, "version_id": "v1"}, {"sequencer": NEW, "version_id": "v2"}, "asks S3"),
+        ({"sequencer": None, "version_id": "v1"}, {"sequencer": NEW, "version_id": "v2"}, "tracked, but asks S3"),
         ({"sequencer": NEW, "version_id": "v1"}, {"sequencer": None, "version_id": "v2"}, "asks S3"),
         ({"sequencer": None, "version_id": "v1"}, {"sequencer": None}, "asks S3"),
         ({"sequencer": None}, {"sequencer": None, "version_id": "v1"}, "asks S3"),
         ({"version_id": "v1", "sequencer": OLD}, {"version_id": "v1", "sequencer": NEW}, "duplicate"),
         ({"version_id": "v1", "sequencer": OLD}, {"version_id": "v2", "sequencer": NEW}, "tracked"),
-        ({"version_id": "v2", "sequencer": NEW}, {"version_id": "v1", "sequencer": OLD}, "superseded"),
+        ({"version_id": "v2", "sequencer": NEW}, {"version_id": "v1", "sequencer": OLD}, "tracked"),
     ],
 )
 @pytest.mark.parametrize("current", ["known", "arriving", None])
@@ -242,10 +243,14 @@ def test_without_two_sequencers_the_version_or_s3_decides(
     account: Account, known: dict[str, Any], arriving: dict[str, Any], outcome: str, current: str | None
 ) -> None:
     assert outcome_of(a_file(**known)) == "tracked"
-    expected = {"asks S3": "tracked" if current == "arriving" else "superseded"}.get(outcome, outcome)
+    expected = {
+        "asks S3": "tracked" if current == "arriving" else "superseded",
+        # Which of the two is the newest one is all that there is to ask.
+        "tracked, but asks S3": "tracked",
+    }.get(outcome, outcome)
     with is_current({"known": a_file(**known), "arriving": a_file(**arriving), None: None}[current]) as asked:
         assert outcome_of(a_file(**arriving)) == expected
-    assert asked.call_count == (outcome == "asks S3")
+    assert asked.call_count == ("asks S3" in outcome)
 
 
 def test_a_manifested_file_that_is_uploaded_again_is_pending_again(account: Account) -> None:

@@ -9,7 +9,7 @@ import pytest
 import update_status
 from dev.simulator.telemetry import Telemetry
 from dev.simulator.world import INPUT_BUCKET, MANIFEST_BUCKET, TRACKING_TABLE
-from manifest_builder import aws, clock, manifests
+from manifest_builder import aws, clock
 from manifest_builder.batching import PendingFile
 from manifest_builder.files import Removal
 from manifest_builder.manifests import START_SETTLE_SECONDS
@@ -20,6 +20,7 @@ from tests.unit.support import (
     MB,
     NOON,
     Account,
+    a_document,
     a_file,
     a_manifest,
     aws_error,
@@ -42,7 +43,7 @@ def manifest(account: Account) -> Callable[..., dict[str, Any]]:
     def committed(*paths: str, **changes: Any) -> dict[str, Any]:
         commit(a_manifest())
         key = PATH.removeprefix(f"s3://{MANIFEST_BUCKET}/")
-        account.s3.put_object(Bucket=MANIFEST_BUCKET, Key=key, Body=manifests.to_document(paths).encode())
+        account.s3.put_object(Bucket=MANIFEST_BUCKET, Key=key, Body=a_document(*paths).encode())
         return manifest_state(**changes)
 
     return committed

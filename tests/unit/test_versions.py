@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -31,12 +31,16 @@ def answers(yes: bool) -> versions.IsCurrent:
     return lambda version: yes
 
 
+def none_kept(version_id: str) -> FileRow | None:
+    return None
+
+
 def arrive(row: FileRow | None, file: FileVersion, is_current: versions.IsCurrent = never_asked) -> Change:
-    return versions.arrive(row, PLACE, file, None, Moment(NOW, None), is_current)
+    return versions.arrive(row, PLACE, file, None, Moment(NOW, None), is_current, none_kept)
 
 
 def remove(row: FileRow | None, removal: Removal, is_current: versions.IsCurrent = never_asked) -> Change:
-    return versions.remove(row, PLACE, removal, Moment(NOW, None), is_current)
+    return versions.remove(row, PLACE, removal, Moment(NOW, None), is_current, none_kept)
 
 
 def a_removal(version_id: str | None = None, sequencer: str | None = NEW, key: str = KEY) -> Removal:
@@ -169,7 +173,9 @@ def test_a_later_version_is_pending_since_after_the_last_cut_even_with_a_lagging
 
 def test_a_refused_version_is_quarantined_keeps_the_cut_and_expires() -> None:
     known = a_row(sequencer=OLD, status="manifested", cut=NOW)
-    row = versions.arrive(known, PLACE, a_file(KEY, sequencer=NEW), REFUSAL, Moment(LATER, 17), never_asked).row
+    row = versions.arrive(
+        known, PLACE, a_file(KEY, sequencer=NEW), REFUSAL, Moment(LATER, 17), never_asked, none_kept
+    ).row
 
     assert row is not None
     assert (row.status, row.reason, row.copied_to) == ("quarantined", REFUSAL.reason, REFUSAL.copied_to)
@@ -214,25 +220,46 @@ class History:
         last = self.events[-1]
         return isinstance(last, FileVersion) and ObjectVersion(last.version_id, last.etag) == version
 
-    def row_after(self, order: Iterable[int]) -> FileRow | None:
-        row: FileRow | None = None
+    def table_after(self, order: Iterable[int]) -> "Table":
+        table = Table()
         for number in order:
-            event = self.events[number]
-            if isinstance(event, Removal):
-                change = remove(row, event, self.is_current)
-            else:
-                change = arrive(row, event, self.is_current)
-            row = change.row or row
-        return row
+            table.take(self.events[number], self.is_current)
+        return table
 
 
-def final(row: FileRow | None) -> tuple[Any, ...] | None:
-    """The attributes that must not depend on the order of events. A deleted row may lack the attributes of its file."""
-    if row is None:
-        return None
-    if row.status == "deleted":
-        return "deleted", row.sequencer
-    return row.status, row.version_id, row.etag, row.sequencer, row.file_size_bytes, row.pending_since
+@dataclass
+class Table:
+    """The rows of one key: the file's row, and those of its older versions by version id."""
+
+    row: FileRow | None = None
+    kept: dict[str | None, FileRow] = field(default_factory=dict)
+
+    def take(self, event: FileVersion | Removal, is_current: versions.IsCurrent) -> None:
+        at = Moment(NOW, None)
+        if isinstance(event, Removal):
+            change = versions.remove(self.row, PLACE, event, at, is_current, self.kept.get)
+        else:
+            change = versions.arrive(self.row, PLACE, event, None, at, is_current, self.kept.get)
+        if change.apart:
+            assert self.kept.get(change.apart.version_id) == change.known_apart
+            self.kept[change.apart.version_id] = change.apart
+        self.row = change.row or self.row
+        if isinstance(event, Removal) and self.row:
+            for version_id, kept in self.kept.items():
+                if versions.is_removed_with_its_file(kept, self.row):
+                    self.kept[version_id] = versions.removed(kept, at)
+
+    def final(self) -> tuple[Any, ...]:
+        """What must not depend on the order of events. A deleted row may lack the attributes of its file, and a version
+        that is deleted may have no row."""
+        row = self.row
+        pending = sorted(str(kept.version_id) for kept in self.kept.values() if kept.status == "pending")
+        if row is None:
+            return (None,)
+        if row.status == "deleted":
+            return "deleted", row.sequencer, pending
+        newest = (row.status, row.version_id, row.etag, row.sequencer, row.file_size_bytes, row.pending_since)
+        return (*newest, pending)
 
 
 @st.composite
@@ -270,7 +297,7 @@ def test_any_order_and_duplication_of_the_events_of_a_key_ends_in_the_same_row(
 ) -> None:
     history, order = delivery
 
-    assert final(history.row_after(order)) == final(history.row_after(range(len(history.events))))
+    assert history.table_after(order).final() == history.table_after(range(len(history.events))).final()
 
 
 def test_every_order_of_four_events_ends_in_the_same_row_and_the_latest_version_is_pending() -> None:
@@ -283,7 +310,24 @@ def test_every_order_of_four_events_ends_in_the_same_row_and_the_latest_version_
         ]
         history = History(tuple(events))
         for order in itertools.permutations(range(4)):
-            row = history.row_after(order)
+            row = history.table_after(order).row
             assert row is not None
             assert row.status == ("pending" if kinds[-1] else "deleted"), (kinds, order)
             assert row.sequencer == "04", (kinds, order)
+
+
+@given(deliveries())
+def test_every_version_since_the_last_deletion_is_pending_once_in_a_bucket_with_versions(
+    delivery: tuple[History, list[int]],
+) -> None:
+    history, order = delivery
+    uploads = [event for event in history.events if isinstance(event, FileVersion)]
+    deletions = [event.sequencer or "" for event in history.events if isinstance(event, Removal)]
+    last = max(deletions, default="")
+    expected = [upload.version_id for upload in uploads if upload.version_id and str(upload.sequencer) > last]
+
+    table = history.table_after(order)
+
+    rows = [*table.kept.values(), *([table.row] if table.row else [])]
+    pending = [row.version_id for row in rows if row.status == "pending" and row.version_id]
+    assert sorted(map(str, pending)) == sorted(map(str, expected))

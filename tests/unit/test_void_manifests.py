@@ -20,6 +20,7 @@ from tests.unit.support import (
     MB,
     NOON,
     Account,
+    a_document,
     a_file,
     a_manifest,
     aws_error,
@@ -288,7 +289,7 @@ def test_the_object_of_a_manifest_is_asked_for_only_before_another_start(account
     (path,) = track(MB)
     commit(a_manifest(cut=CUT))
     key = PATH.removeprefix(f"s3://{MANIFEST_BUCKET}/")
-    account.s3.put_object(Bucket=MANIFEST_BUCKET, Key=key, Body=manifests.to_document([path]).encode())
+    account.s3.put_object(Bucket=MANIFEST_BUCKET, Key=key, Body=a_document(path).encode())
     calls: list[str] = []
     aws.s3().meta.events.register("before-call.s3", lambda model, **_: calls.append(model.name))
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
-from manifest_builder import clock, inputs, versions
+from manifest_builder import clock, files, inputs, versions
 from manifest_builder.errors import RowContended
 from manifest_builder.files import FileName, FileVersion, Removal
 from manifest_builder.rows import FileRow, sort_key_candidates
@@ -12,7 +12,17 @@ from manifest_builder.tracking import batches, retention, table
 from manifest_builder.versions import Change, Moment, Outcome, Place, Refusal
 
 CONTENTION_ATTEMPTS = 5
-COMPARED = ("file_path", "status", "pending_since", "cut", "etag", "version_id", "sequencer")
+COMPARED = (
+    "file_path",
+    "status",
+    "pending_since",
+    "cut",
+    "etag",
+    "version_id",
+    "sequencer",
+    "older_versions",
+    "removed_before",
+)
 """A row with the same values in these attributes has not changed since it was read."""
 
 Decide = Callable[[FileRow | None, Place], Change]
@@ -21,14 +31,15 @@ Decide = Callable[[FileRow | None, Place], Change]
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """Result of storing a file version or a removal: the outcome and the row's sort key."""
+    """Result of storing a file version or a removal: the outcome, and the file's row under its sort key."""
 
     outcome: Outcome
     file_name: str
+    row: FileRow | None
 
 
 def track_file(date_prefix: str, file: FileVersion) -> Stored:
-    """Makes the version pending, unless the table has this version or a newer one. Raises RowContended."""
+    """Makes the version pending, unless the table has it, or it is deleted. Raises RowContended."""
     return _store(date_prefix, file, partial(_arrive, file, None))
 
 
@@ -42,19 +53,26 @@ def record_removal(date_prefix: str, removal: Removal) -> Stored:
     row = find_row(date_prefix, removal)
 
     def remove(row: FileRow | None, place: Place) -> Change:
-        return versions.remove(row, place, removal, _moment(), partial(inputs.is_current, removal))
+        kept_row = partial(_kept_row, date_prefix, removal)
+        return versions.remove(row, place, removal, _moment(), partial(inputs.is_current, removal), kept_row)
 
-    return _store(date_prefix, removal, remove, known=row)
+    stored = _store(date_prefix, removal, remove, known=row)
+    if stored.row and removal.version_id is None and stored.row.older_versions != 0:
+        _remove_older_versions(stored.row, removal)
+    return stored
 
 
 def is_known(date_prefix: str, file: FileVersion) -> Outcome | None:
     """`duplicate` or `superseded` if the table has this version or a newer one, else None."""
     row = find_row(date_prefix, file)
-    return versions.relation_of(file, row, partial(inputs.is_current, file)) if row else None
+    known = versions.relation_of(file, row, partial(inputs.is_current, file)) if row else None
+    if row and known == "superseded" and versions.is_late(file, row):
+        return "duplicate" if _kept_row(date_prefix, file, str(file.version_id)) else None
+    return known
 
 
 def find_row(date_prefix: str, file: FileName) -> FileRow | None:
-    """The row of the file's path on this date, for any version; None if the table has none."""
+    """The row of the file's newest version on this date; None if the table has none."""
     for file_name in sort_key_candidates(file):
         item = table.get(date_prefix, file_name)
         if item and item["file_path"] == file.file_path:
@@ -82,6 +100,13 @@ def read_rows(files_of_dates: Iterable[tuple[str, FileName]]) -> dict[tuple[str,
                 second_names[date_prefix, file_path] = others
         names = second_names
     return found
+
+
+def older_versions(date_prefix: str, file: FileName) -> Iterator[FileRow]:
+    """The rows of the file's older versions, in no order."""
+    for item in table.query(date_prefix, files.versions_prefix(file)):
+        if item["file_path"] == file.file_path:
+            yield FileRow.from_item(item)
 
 
 def rows_of_manifest(date_prefix: str, manifest_path: str) -> Iterator[FileRow]:
@@ -122,7 +147,26 @@ def _moment() -> Moment:
 
 
 def _arrive(file: FileVersion, refusal: Refusal | None, row: FileRow | None, place: Place) -> Change:
-    return versions.arrive(row, place, file, refusal, _moment(), partial(inputs.is_current, file))
+    def kept_row(version_id: str) -> FileRow | None:
+        # Without the file's row there are no others, unless it has expired.
+        is_worth_reading = row is not None or retention.may_have_forgotten()
+        return _kept_row(place.date_prefix, file, version_id) if is_worth_reading else None
+
+    return versions.arrive(row, place, file, refusal, _moment(), partial(inputs.is_current, file), kept_row)
+
+
+def _kept_row(date_prefix: str, file: FileName, version_id: str) -> FileRow | None:
+    item = table.get(date_prefix, files.version_name(file, version_id))
+    return FileRow.from_item(item) if item and item["file_path"] == file.file_path else None
+
+
+def _remove_older_versions(row: FileRow, removal: Removal) -> None:
+    """Older versions that are still pending were removed with their file. Doing it twice changes nothing."""
+    at = _moment()
+    for kept in older_versions(row.date_prefix, removal):
+        if versions.is_removed_with_its_file(kept, row):
+            # If it was marked meanwhile, the removal came during the cut.
+            _put(versions.removed(kept, at), kept)
 
 
 def _store(date_prefix: str, file: FileName, decide: Decide, known: FileRow | None = None) -> Stored:
@@ -133,15 +177,31 @@ def _store(date_prefix: str, file: FileName, decide: Decide, known: FileRow | No
         row = known
         for _ in range(CONTENTION_ATTEMPTS):
             change = decide(row, Place(date_prefix, file_name))
-            stored = _put(change.row, row) if change.row else None
+            stored = _write(change, row)
             if stored is None:
-                return Stored(change.outcome, file_name)
+                return Stored(change.outcome, file_name, change.row or row)
             if stored.file_path != file.file_path:
                 break  # a file of the same basename in another folder has this sort key: try the next
             row = stored
         else:
             raise RowContended(f"{date_prefix}/{file_name} changed {CONTENTION_ATTEMPTS} times during the write")
     raise RowContended(f"{file.file_path}: both of its sort keys belong to other files")
+
+
+def _write(change: Change, known: FileRow | None) -> FileRow | None:
+    """Writes what has changed; returns the stored row of the file if it is another one than `known`."""
+    if change.row is None:
+        return None
+    if change.apart is None or known is None:
+        return _put(change.row, known)
+    known_apart = change.known_apart.to_item() if change.known_apart else None
+    puts = [(change.row.to_item(), known.to_item()), (change.apart.to_item(), known_apart)]
+    if table.put_all_if_unchanged(puts, COMPARED):
+        return None
+    item = table.get(known.date_prefix, known.file_name)
+    if item is None:
+        raise RowContended(f"{known.date_prefix}/{known.file_name} was deleted during the write")
+    return FileRow.from_item(item)
 
 
 def _put(row: FileRow, known: FileRow | None) -> FileRow | None:

@@ -13,8 +13,8 @@ from botocore.exceptions import ClientError
 
 from manifest_builder import clock
 from manifest_builder.batching import PendingFile
-from manifest_builder.files import Location
-from manifest_builder.rows import FileRow, sort_key_candidates
+from manifest_builder.documents import NamedFile
+from manifest_builder.rows import FileRow, names_of_pending, names_of_version
 from manifest_builder.tracking import batches, table
 from manifest_builder.tracking.retention import expiry
 
@@ -31,13 +31,13 @@ class Marking:
 
 @dataclass(frozen=True, slots=True)
 class Markable:
-    """The status and the condition of a row whose present version the manifest names."""
+    """The status and the condition of a row that was pending at the cut."""
 
     status: str
     condition: str
 
 
-PENDING_UP_TO_THE_CUT = Markable("pending", "pending_since <= :cut")  # a version uploaded since then stays pending
+PENDING_UP_TO_THE_CUT = Markable("pending", "pending_since <= :cut")
 # A deleted row has no pending_since any more. It was pending since created_at, or since a microsecond after its cut,
 # whichever is later.
 DELETED_AFTER_THE_CUT = Markable("deleted", "created_at <= :cut AND (attribute_not_exists(cut) OR cut < :cut)")
@@ -57,7 +57,10 @@ def mark_manifested(
         if clock.now() >= until:
             return None
         try:
-            return _mark_row(date_prefix, file.file_name, manifest_path, cut, PENDING_UP_TO_THE_CUT)
+            return any(
+                _mark_row(date_prefix, file_name, file, manifest_path, cut, PENDING_UP_TO_THE_CUT)
+                for file_name in names_of_pending(file)
+            )
         except ClientError as error:
             if table.error_code(error) in table.THROTTLED:
                 return None
@@ -72,31 +75,43 @@ def mark_manifested(
 
 
 def mark_deleted(
-    date_prefix: str, file_paths: Collection[str], manifest_path: str, cut: str, until: datetime
+    date_prefix: str, named: Collection[NamedFile], manifest_path: str, cut: str, until: datetime
 ) -> Marking:
     """Marks rows of deleted files that were pending when the manifest that names them was cut.
 
     Their `deleted_at` says that the files have been deleted since. To be called when no named file is pending any more.
     Rows that are left, of thousands on a busy date, stay `deleted`: the job need not wait for them.
     """
-    rows, left = _read_by_path(date_prefix, file_paths, until)
-    marked = [
-        PendingFile(row.file_name, row.file_path, row.file_size_bytes or 0, cut)
+    rows, left = _read_named(date_prefix, named, until)
+    deleted = [
+        PendingFile(row.file_name, row.file_path, row.file_size_bytes or 0, cut, row.version_id, row.etag)
         for row in rows
-        if row.status == "deleted" and _mark_row(date_prefix, row.file_name, manifest_path, cut, DELETED_AFTER_THE_CUT)
+        if row.status == "deleted"
+    ]
+    marked = [
+        file
+        for file in deleted
+        if _mark_row(date_prefix, file.file_name, file, manifest_path, cut, DELETED_AFTER_THE_CUT)
     ]
     return Marking(marked, left)
 
 
-def _mark_row(date_prefix: str, file_name: str, manifest_path: str, cut: str, markable: Markable) -> bool:
+def _mark_row(
+    date_prefix: str, file_name: str, file: PendingFile, manifest_path: str, cut: str, markable: Markable
+) -> bool:
+    """Marks the row if it is of this version: another version of the file is in another manifest."""
     expires = expiry()
     set_expiry = ", #ttl = :ttl" if expires else ""
+    is_this_version, names, _ = table.unchanged(
+        {"file_path": file.file_path, "version_id": file.version_id, "etag": file.etag},
+        ("file_path", "version_id", "etag"),
+    )
     return table.update_if(
         date_prefix,
         file_name,
         f"SET #status = :manifested, manifest_path = :path, cut = :cut, updated_at = :now{set_expiry} "
         "REMOVE pending_since",
-        f"#status = :status AND {markable.condition}",
+        f"#status = :status AND {markable.condition} AND {is_this_version}",
         {
             ":manifested": "manifested",
             ":path": manifest_path,
@@ -104,18 +119,22 @@ def _mark_row(date_prefix: str, file_name: str, manifest_path: str, cut: str, ma
             ":now": clock.to_text(clock.now()),
             ":status": markable.status,
             ":ttl": expires,
+            ":file_path": file.file_path,
+            ":version_id": file.version_id,
+            ":etag": file.etag,
         },
-        names={"#status": "status"} | ({"#ttl": "ttl"} if expires else {}),
+        names={"#status": "status"} | names | ({"#ttl": "ttl"} if expires else {}),
     )
 
 
-def _read_by_path(date_prefix: str, file_paths: Collection[str], until: datetime) -> tuple[list[FileRow], int]:
-    """The rows of these files, and how many sort keys were left unread at the deadline.
+def _read_named(date_prefix: str, named: Collection[NamedFile], until: datetime) -> tuple[list[FileRow], int]:
+    """The rows of these versions, and how many sort keys were left unread at the deadline.
 
-    A date has 3,000 read units a second, so a file's second sort key is read only if the first is another file's.
+    A date has 3,000 read units a second, so the next sort key of a version is read only if the one before it is of
+    another version, or another file's.
     """
     rows: list[FileRow] = []
-    names = {path: sort_key_candidates(Location.from_path(path)) for path in file_paths}
+    names = {file: names_of_version(file.file_path, file.version_id) for file in named}
     with ThreadPoolExecutor(max_workers=MARKING_THREADS) as pool:
         while names:
             # Files of the same basename in two folders have their first sort key in common: it is read once.
@@ -127,9 +146,7 @@ def _read_by_path(date_prefix: str, file_paths: Collection[str], until: datetime
             found = {row.file_name: row for read in reads for row in map(FileRow.from_item, read.items)}
             if left := sum(read.left for read in reads):
                 return rows, left
-            own = {
-                path: row for path, (name, *_) in names.items() if (row := found.get(name)) and row.file_path == path
-            }
+            own = {file: row for file, (name, *_) in names.items() if (row := found.get(name)) and file.names(row)}
             rows += own.values()
-            names = {path: others for path, (_, *others) in names.items() if others and path not in own}
+            names = {file: others for file, (_, *others) in names.items() if others and file not in own}
     return rows, 0

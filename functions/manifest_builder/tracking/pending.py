@@ -27,7 +27,14 @@ class Unfinished:
 def pending_files(date_prefix: str, until: str | None = None) -> Iterator[PendingFile]:
     """The pending files of a date in order of arrival, up to `until` (inclusive), read consistently and lazily."""
     for entry in table.query_pending(date_prefix, until):
-        yield PendingFile(entry["file_name"], entry["file_path"], int(entry["file_size_bytes"]), entry["pending_since"])
+        yield PendingFile(
+            file_name=entry["file_name"],
+            file_path=entry["file_path"],
+            size_bytes=int(entry["file_size_bytes"]),
+            pending_since=entry["pending_since"],
+            version_id=entry.get("version_id"),
+            etag=entry.get("etag"),
+        )
 
 
 def scan_unfinished() -> Iterator[Unfinished]:

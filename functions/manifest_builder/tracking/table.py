@@ -81,6 +81,29 @@ def put_if_unchanged(item: Item, known: Item | None, compared: Sequence[str]) ->
     return None
 
 
+def put_all_if_unchanged(puts: Sequence[tuple[Item, Item | None]], compared: Sequence[str]) -> bool:
+    """`put_if_unchanged` for several items, each with what is known to be stored under its key: all or none.
+
+    Returns False, and has written nothing, if one of them has changed.
+    """
+    actions: Any = []
+    for item, known in puts:
+        condition, names, values = unchanged(known, compared)
+        request: dict[str, Any] = {"ConditionExpression": condition}
+        if names:
+            request["ExpressionAttributeNames"] = names
+        if values:
+            request["ExpressionAttributeValues"] = values
+        actions.append({"Put": {"TableName": settings().tracking_table, "Item": to_dynamodb(item), **request}})
+    try:
+        through_conflicts(lambda: aws.dynamodb().transact_write_items(TransactItems=actions))
+    except ClientError as error:
+        if "ConditionalCheckFailed" in cancellation_reasons(error):
+            return False
+        raise
+    return True
+
+
 def unchanged(
     known: Item | None, compared: Sequence[str]
 ) -> tuple[str, dict[str, str], dict[str, "AttributeValueTypeDef"]]:
@@ -120,9 +143,13 @@ def update_if(
     return True
 
 
-def query(partition: str) -> Iterator[Item]:
-    """Items of a partition in the order of their sort keys, read consistently and page by page."""
-    yield from _pages("query", ConsistentRead=True, **_partition(partition))
+def query(partition: str, prefix: str = "") -> Iterator[Item]:
+    """Items of a partition whose sort keys begin so, in their order, read consistently and page by page."""
+    condition = _partition(partition)
+    if prefix:
+        condition["KeyConditionExpression"] += " AND begins_with(file_name, :prefix)"
+        condition["ExpressionAttributeValues"] |= to_dynamodb({":prefix": prefix})
+    yield from _pages("query", ConsistentRead=True, **condition)
 
 
 def pages_after(

@@ -11,7 +11,7 @@ from datetime import datetime
 from manifest_builder import clock, manifests
 from manifest_builder.batching import PendingFile
 from manifest_builder.manifests import ManifestRecord
-from manifest_builder.rows import FileRow
+from manifest_builder.rows import FileRow, names_of_pending, names_of_version
 from manifest_builder.tracking import pending, table
 
 
@@ -84,35 +84,42 @@ def give_back(manifest: ManifestRecord, until: datetime) -> tuple[int, bool]:
 
 def _stay_pending(manifest: ManifestRecord, file: PendingFile) -> None:
     """A row that was not marked: now the manifest can mark neither it nor, as its cut is noted, a later version."""
-    table.update_if(
-        manifest.date_prefix,
-        file.file_name,
-        "SET pending_since = :since, cut = :cut",
-        "#status = :pending AND pending_since = :known",
-        {
-            ":since": manifest.voided_at,
-            ":cut": manifest.cut,
-            ":pending": "pending",
-            ":known": file.pending_since,
-        },
-        names={"#status": "status"},
-    )
+    for file_name in names_of_pending(file):
+        if table.update_if(
+            manifest.date_prefix,
+            file_name,
+            "SET pending_since = :since, cut = :cut",
+            "#status = :pending AND pending_since = :known",
+            {
+                ":since": manifest.voided_at,
+                ":cut": manifest.cut,
+                ":pending": "pending",
+                ":known": file.pending_since,
+            },
+            names={"#status": "status"},
+        ):
+            return
 
 
 def _return(row: FileRow, manifest_path: str, since: str) -> bool:
     """A marked row is pending again, or, if its file was deleted meanwhile, deleted."""
+    own_name = names_of_version(row.file_path, row.version_id)[-1]
+    return any(_return_row(row, name, manifest_path, since) for name in dict.fromkeys((row.file_name, own_name)))
+
+
+def _return_row(row: FileRow, file_name: str, manifest_path: str, since: str) -> bool:
     marked_by_it = "#status = :manifested AND manifest_path = :path"
     values = {":manifested": "manifested", ":path": manifest_path, ":now": clock.to_text(clock.now())}
     return table.update_if(
         row.date_prefix,
-        row.file_name,
+        file_name,
         "SET #status = :pending, updated_at = :now, pending_since = :since REMOVE manifest_path, #ttl",
         f"{marked_by_it} AND attribute_not_exists(deleted_at)",
         values | {":pending": "pending", ":since": since},
         names={"#status": "status", "#ttl": "ttl"},
     ) or table.update_if(
         row.date_prefix,
-        row.file_name,
+        file_name,
         "SET #status = :deleted, updated_at = :now REMOVE manifest_path",
         f"{marked_by_it} AND attribute_exists(deleted_at)",
         values | {":deleted": "deleted"},
