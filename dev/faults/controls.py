@@ -7,7 +7,7 @@ harm, and the invariant that says so. The same schedule does no harm to the syst
 import json
 import uuid
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -42,6 +42,7 @@ from dev.faults.scenarios import (
     SETTLED,
     SMALLEST,
     VANISHED,
+    VERSIONS,
     Scenario,
     arrive,
     delete_manifest_objects,
@@ -54,17 +55,29 @@ from dev.faults.scenarios import (
     prepare_one_date,
     prepare_open_manifest,
     prepare_untold_runs,
+    prepare_versions,
     tell_of_the_run,
 )
-from dev.simulator.world import TRACKING_TABLE, Function
+from dev.simulator.world import INPUT_BUCKET, TRACKING_TABLE, Function
 from dev.template import all_states
 from manifest_builder import aws, clock, job_runs, manifests, planning, queues, redelivery, turns, versions
+from manifest_builder.batching import PendingFile
+from manifest_builder.documents import NamedFile
 from manifest_builder.errors import RunNotRecorded
 from manifest_builder.files import FileVersion
 from manifest_builder.planning import Plan
 from manifest_builder.redelivery import Message
 from manifest_builder.rows import FileRow
-from manifest_builder.tracking import locks, manifest_records, retention, table, vanished
+from manifest_builder.tracking import (
+    file_rows,
+    locks,
+    manifest_records,
+    marking,
+    pending,
+    retention,
+    table,
+    vanished,
+)
 from manifest_builder.versions import Change
 
 Event = dict[str, Any]
@@ -105,6 +118,28 @@ class Unswept(Scenario):
             super().play(lab)
 
 
+@dataclass(frozen=True, eq=False)
+class Overtaken(Scenario):
+    """A newer version of a file is tracked after UpdateStatus has read the index, and before it marks the older one."""
+
+    def play(self, lab: Lab) -> None:
+        read = pending.pending_files
+        key = f"a/{DAY}-0.ndjson"
+
+        def and_overtaken(date_prefix: str, until: str | None = None) -> Iterator[PendingFile]:
+            entries = list(read(date_prefix, until))
+            if until and not any(version.version_id == "v3" for version in lab.seen.versions):
+                lab.upload(key, 15 * MB, sequencer="03", version_id="v3", message_id=f"{key}#03")
+                newer = FileVersion(
+                    "message", INPUT_BUCKET, key, 15 * MB, "d41d8cd98f00b204e9800998ecf8427e", "v3", "03"
+                )
+                file_rows.track_file(date_prefix, newer)
+            return iter(entries)
+
+        with mock.patch.object(pending, "pending_files", and_overtaken):
+            super().play(lab)
+
+
 @dataclass(frozen=True)
 class Control:
     """A broken clause, the double that breaks it, the run, and the invariant that must notice."""
@@ -137,6 +172,37 @@ class Control:
 
 
 # Parts of doubles
+
+
+def deliver_a_file(lab: Lab) -> None:
+    arrive(lab, 1, folder="b")
+    lab.deliver_all()
+
+
+def without_rows_apart(arrive: Callable[..., Change]) -> Callable[..., Change]:
+    """The row of the newest version takes the place of the older one's."""
+
+    def forgetting(row: FileRow | None, *arguments: Any) -> Change:
+        change = arrive(row, *arguments)
+        return replace(change, apart=None)
+
+    return forgetting
+
+
+def with_all_versions(next_batch: Callable[..., list[PendingFile]]) -> Callable[..., list[PendingFile]]:
+    """Versions of one file count as files of different paths."""
+
+    def unaware(waiting: Iterable[PendingFile], *arguments: Any, **options: Any) -> list[PendingFile]:
+        known: dict[str, PendingFile] = {}
+
+        def renamed() -> Iterator[PendingFile]:
+            for file in waiting:
+                known[file.file_name] = file
+                yield replace(file, file_path=file.file_name)
+
+        return [known[file.file_name] for file in next_batch(renamed(), *arguments, **options)]
+
+    return unaware
 
 
 @contextmanager
@@ -957,6 +1023,37 @@ CONTROLS = [
         double=replaced(
             table, "unchanged", lambda known, compared: ("attribute_not_exists(no_such_attribute)", {}, {})
         ),
+    ),
+    Control(
+        "a version that is replaced by a newer one is kept",
+        VERSIONS,
+        invariants.every_version_is_named_by_one_manifest_or_waits,
+        double=replaced(versions, "arrive", without_rows_apart(versions.arrive)),
+    ),
+    Control(
+        "an older version whose event is late is tracked",
+        VERSIONS,
+        invariants.every_version_is_named_by_one_manifest_or_waits,
+        double=replaced(versions, "is_late", lambda file, row: False),
+    ),
+    Control(
+        "a row is marked only if the manifest names its version",
+        VERSIONS,
+        invariants.every_version_is_named_by_one_manifest_or_waits,
+        double=replaced(NamedFile, "names", lambda self, file: file.file_path == self.file_path),
+        hits=(Hit("TrackFile", Kind.CLOCK_BEHIND, nth=1),),
+    ),
+    Control(
+        "a version whose row moves during the marking is marked",
+        Overtaken("a newer version comes during the marking", deliver_a_file, prepare_versions),
+        invariants.every_version_is_named_by_one_manifest_or_waits,
+        double=replaced(marking, "names_of_pending", lambda file: [file.file_name]),
+    ),
+    Control(
+        "a manifest names one version of a file",
+        VERSIONS,
+        invariants.a_manifest_names_what_the_table_says,
+        double=replaced(planning, "next_batch", with_all_versions(planning.next_batch)),
     ),
 ]
 

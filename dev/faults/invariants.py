@@ -10,6 +10,7 @@ from dev.faults.lab import Lab, Version
 from dev.simulator.world import NOT_FILES
 from manifest_builder import clock
 from manifest_builder.documents import NamedFile
+from manifest_builder.rows import FileRow, is_kept_apart
 from manifest_builder.settings import settings
 from manifest_builder.validation import reason_to_refuse
 from update_status import GONE
@@ -37,9 +38,12 @@ def is_removed(lab: Lab, version: Version) -> bool:
 
 
 def files(lab: Lab) -> dict[str, dict[str, Any]]:
-    return {
-        item["file_path"]: item for (partition, _), item in lab.items().items() if not partition.startswith(NOT_FILES)
-    }
+    """The row of each file's newest version."""
+    return {item["file_path"]: item for item in rows(lab) if not is_kept_apart(FileRow.from_item(item))}
+
+
+def rows(lab: Lab) -> list[dict[str, Any]]:
+    return [item for (partition, _), item in lab.items().items() if not partition.startswith(NOT_FILES)]
 
 
 def records(lab: Lab) -> dict[str, dict[str, Any]]:
@@ -75,16 +79,16 @@ def each_version_is_in_one_manifest_at_most(lab: Lab) -> Iterator[str]:
 
 
 def the_latest_version_of_each_file_is_in_one_manifest_or_waits_for_a_reason(lab: Lab) -> Iterator[str]:
-    rows = files(lab)
+    newest = files(lab)
     pending_bytes: Counter[str] = Counter()
-    for known in rows.values():
+    for known in rows(lab):
         if known["status"] == "pending":
             pending_bytes[known["date_prefix"]] += known["file_size_bytes"]
     dead = set(lab.queue.dead)
     for path, version in latest_versions(lab).items():
         if not is_valid(version) or is_removed(lab, version):
             continue
-        row = rows.get(path)
+        row = newest.get(path)
         if row is None or row.get("sequencer") != version.sequencer:
             if f"{version.key}#{version.sequencer}" not in dead:
                 yield f"{path} version {version.sequencer} is lost: its row is {row}"
@@ -95,6 +99,23 @@ def the_latest_version_of_each_file_is_in_one_manifest_or_waits_for_a_reason(lab
             yield f"{path} is valid and {row['status']}"
         elif path not in committed_documents(lab).get(row["manifest_path"], []):
             yield f"{path} says it is in {row['manifest_path']}, which does not name it"
+
+
+def every_version_is_named_by_one_manifest_or_waits(lab: Lab) -> Iterator[str]:
+    """In a bucket with versions, also the versions that newer ones have replaced."""
+    named = Counter((file.file_path, file.version_id) for files in committed_files(lab).values() for file in files)
+    waiting = {(row["file_path"], row["version_id"]) for row in rows(lab) if "version_id" in row and is_pending(row)}
+    for version in lab.seen.versions:
+        if version.version_id is None or not is_valid(version) or is_removed(lab, version):
+            continue
+        this = (version.file_path, version.version_id)
+        if named[this] + (this in waiting) != 1:
+            where = f"named by {named[this]} manifests and {'pending' if this in waiting else 'not pending'}"
+            yield f"{version.file_path} version {version.version_id} is {where}"
+
+
+def is_pending(row: dict[str, Any]) -> bool:
+    return bool(row["status"] == "pending")
 
 
 def every_input_is_accounted_for(lab: Lab) -> Iterator[str]:
@@ -137,10 +158,10 @@ def a_manifest_names_what_the_table_says(lab: Lab) -> Iterator[str]:
 def what_was_removed_before_the_cut_is_in_no_manifest(lab: Lab) -> Iterator[str]:
     """By the clocks of the functions that wrote these moments: where one was wrong, they say that much less."""
     margin = max(map(abs, lab.skews.values()), default=timedelta(0))
-    rows, cuts = files(lab), {path: record["cut"] for path, record in records(lab).items()}
+    newest, cuts = files(lab), {path: record["cut"] for path, record in records(lab).items()}
     for path, named in committed_documents(lab).items():
         for file_path in named:
-            deleted_at = rows[file_path].get("deleted_at")
+            deleted_at = newest[file_path].get("deleted_at")
             if deleted_at and clock.from_text(deleted_at) + margin <= clock.from_text(cuts[path]):
                 yield f"{path} names {file_path}, which had been deleted by then"
 
@@ -289,6 +310,7 @@ def replaying_all_messages_changes_nothing(lab: Lab) -> Iterator[str]:
 INVARIANTS: list[Invariant] = [
     each_version_is_in_one_manifest_at_most,
     the_latest_version_of_each_file_is_in_one_manifest_or_waits_for_a_reason,
+    every_version_is_named_by_one_manifest_or_waits,
     every_input_is_accounted_for,
     a_manifest_names_what_the_table_says,
     what_was_removed_before_the_cut_is_in_no_manifest,

@@ -69,6 +69,8 @@ class Version:
     key: str
     size_bytes: int
     sequencer: str
+    version_id: str | None = None
+    """None in a bucket without versions."""
 
     @property
     def file_path(self) -> str:
@@ -247,15 +249,17 @@ class Lab(World):
 
     # Events
 
-    def arrive(self, key: str, size_bytes: int, sequencer: str = "01") -> dict[str, str]:
+    def arrive(self, key: str, size_bytes: int, sequencer: str = "01", version_id: str | None = None) -> dict[str, str]:
         """A file version is uploaded and its event sent. Returns the message, so that it can be sent again."""
-        event = self.upload(key, size_bytes, sequencer=sequencer, message_id=f"{key}#{sequencer}")
+        event = self.upload(
+            key, size_bytes, sequencer=sequencer, version_id=version_id, message_id=f"{key}#{sequencer}"
+        )
         self.queue.send(event, self.time())
         return event
 
     def upload(self, key: str, size_bytes: int, *, sequencer: str = "01", **event: Any) -> dict[str, str]:
         """As in World: the event is still under way."""
-        self.seen.versions.append(Version(key, size_bytes, sequencer))
+        self.seen.versions.append(Version(key, size_bytes, sequencer, event.get("version_id")))
         self.seen.messages.append(super().upload(key, size_bytes, sequencer=sequencer, **event))
         return self.seen.messages[-1]
 

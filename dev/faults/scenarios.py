@@ -99,7 +99,10 @@ def prepare_mixed(lab: Lab) -> None:
 def prepare_open_manifest(lab: Lab, day: str = DAY) -> None:
     """A manifest that was committed and never marked: its function died right after the commit."""
     arrive(lab, 2, day)
+    leave_unmarked(lab)
 
+
+def leave_unmarked(lab: Lab) -> None:
     def dies(function: object, event: object) -> None:
         raise RuntimeError("UpdateStatus broke")
 
@@ -280,6 +283,21 @@ def without_sequencer(event: dict[str, str]) -> dict[str, str]:
     return {"messageId": f"release of {event['messageId']}", "body": json.dumps(document)}
 
 
+def prepare_versions(lab: Lab) -> None:
+    """In a bucket with versions: an unmarked manifest names two of three files, the third one is pending."""
+    for index in range(3):
+        lab.arrive(f"a/{DAY}-{index}.ndjson", 15 * MB, "02", "v2")
+    leave_unmarked(lab)
+
+
+def deliver_other_versions(lab: Lab) -> None:
+    """Newer versions of the pending file and of a named one; of the other an older one, whose event was late."""
+    lab.arrive(f"a/{DAY}-2.ndjson", 15 * MB, "03", "v3")
+    lab.arrive(f"a/{DAY}-0.ndjson", 15 * MB, "03", "v3")
+    lab.arrive(f"a/{DAY}-1.ndjson", 15 * MB, "01", "v1")
+    lab.deliver_all()
+
+
 def deliver(lab: Lab) -> None:
     lab.deliver_all()
 
@@ -318,6 +336,7 @@ GIVEN_UP = Scenario("a given-up start is resumed", deliver, prepare_given_up_sta
 REMOVALS = Scenario("files are deleted before and after their manifest is cut", remove, prepare_removals)
 RELEASE = Scenario("a released file is deleted before its event comes", delete_released, prepare_released_file)
 LARGE = Divided("a large message is divided", deliver, prepare_large_message)
+VERSIONS = Scenario("versions of files that a manifest names", deliver_other_versions, prepare_versions)
 VANISHED = Scenario("a manifest's object is deleted before its job is started", deliver, prepare_vanished)
 NAMESAKE = Scenario(
     "a namesake's row has expired under an earlier setting", send_again_and_fill, prepare_forgotten_namesake
@@ -340,6 +359,7 @@ SCENARIOS = [
     RETRIED,
     Scenario("the ends of two runs were never told", sweep, prepare_untold_runs, ASKED_AT_EVERY_SWEEP),
     REMOVALS,
+    VERSIONS,
     RELEASE,
     LARGE,
     VANISHED,

@@ -161,7 +161,7 @@ def remove(
         return _remove_older(row, place, removal, at, kept_row)
     relation = relation_of_removal(removal, row, is_current)
     removed_before = row.removed_before
-    if removal.version_id is None and row.version_id:
+    if removal.version_id is None and (row.version_id or row.removed_before):
         removed_before = _later(removed_before, removal.sequencer or (row.sequencer if relation is None else None))
     if relation is not None:
         is_news = relation == "superseded" and removed_before != row.removed_before
