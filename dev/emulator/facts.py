@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
+from typing import Any, TypeAlias
 
 from boto3.dynamodb.types import TypeDeserializer
 
@@ -17,6 +17,9 @@ FINISHED_STATES = ("SUCCEEDED", "FAILED", "TIMEOUT", "STOPPED", "ERROR")
 
 deserialize = TypeDeserializer().deserialize
 
+Version: TypeAlias = tuple[str, str]
+"""The URI of a file, and the version: its id, or, in a bucket without versions, its etag."""
+
 
 @dataclass(frozen=True, slots=True)
 class Upload:
@@ -26,10 +29,17 @@ class Upload:
     etag: str
     size_bytes: int
     refused: bool | None = None
+    version_id: str | None = None
+
+    @property
+    def version(self) -> Version:
+        return self.uri, self.version_id or self.etag
 
 
 @dataclass(frozen=True, slots=True)
 class FileRow:
+    """A row: of a file's newest version, or of an older one."""
+
     date: str
     file_name: str
     uri: str
@@ -41,11 +51,16 @@ class FileRow:
     manifest_path: str | None = None
     pending_since: str | None = None
     deleted_at: str | None = None
+    version_id: str | None = None
+
+    @property
+    def version(self) -> Version:
+        return self.uri, self.version_id or self.etag
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """A manifest record with the URIs in its object; `uris` is None if the object is missing."""
+    """A manifest record with what its object names; `versions` is None if the object is missing."""
 
     date: str
     path: str
@@ -54,7 +69,11 @@ class Manifest:
     size_bytes: int
     created_at: str
     job_run_id: str | None
-    uris: tuple[str, ...] | None
+    versions: tuple[Version, ...] | None
+
+    @property
+    def uris(self) -> tuple[str, ...]:
+        return tuple(uri for uri, _ in self.versions or ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +86,11 @@ class JobRun:
 
 @dataclass(frozen=True, slots=True)
 class JobResult:
-    """The counts of a job run."""
+    """What a job run has read."""
 
     files: int
     rows: int
+    versions: tuple[Version, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +126,7 @@ def read_facts(
     emulator: Emulator, deployment: Deployment, uploads: list[Upload], poison: list[str], deleted: Sequence[str] = ()
 ) -> Facts:
     tracked = read_table(emulator, deployment)
-    manifests = [manifest_of(row, _read_uris(emulator, row["file_path"])) for row in tracked.manifests]
+    manifests = [manifest_of(row, _read_versions(emulator, row["file_path"])) for row in tracked.manifests]
     return Facts(
         uploads=uploads,
         deleted=deleted,
@@ -155,10 +175,11 @@ def file_row(row: dict[str, Any]) -> FileRow:
         manifest_path=row.get("manifest_path"),
         pending_since=row.get("pending_since"),
         deleted_at=row.get("deleted_at"),
+        version_id=row.get("version_id"),
     )
 
 
-def manifest_of(row: dict[str, Any], uris: Iterable[str] | None) -> Manifest:
+def manifest_of(row: dict[str, Any], versions: Iterable[Version] | None) -> Manifest:
     return Manifest(
         date=row["date_prefix"].removeprefix(MANIFEST_PREFIX),
         path=row["file_path"],
@@ -167,7 +188,7 @@ def manifest_of(row: dict[str, Any], uris: Iterable[str] | None) -> Manifest:
         size_bytes=int(row["file_size_bytes"]),
         created_at=row["created_at"],
         job_run_id=row.get("job_run_id"),
-        uris=None if uris is None else tuple(uris),
+        versions=None if versions is None else tuple(versions),
     )
 
 
@@ -180,14 +201,14 @@ def short_manifest_names(manifests: list[Manifest]) -> dict[str, str]:
     return names
 
 
-def _read_uris(emulator: Emulator, manifest_path: str) -> list[str] | None:
-    """The files that a manifest's object names; None if there is no such object."""
+def _read_versions(emulator: Emulator, manifest_path: str) -> list[Version] | None:
+    """The versions that a manifest's object names; None if there is no such object."""
     bucket, _, key = manifest_path.removeprefix("s3://").partition("/")
     try:
         document = json.loads(emulator.s3.get_object(Bucket=bucket, Key=key)["Body"].read())
     except emulator.s3.exceptions.NoSuchKey:
         return None
-    return [uri for location in document["fileLocations"] for uri in location["URIPrefixes"]]
+    return [(file["uri"], file["versionId"] or file["etag"]) for file in document["files"]]
 
 
 def read_runs(emulator: Emulator, deployment: Deployment) -> list[JobRun]:
@@ -202,7 +223,10 @@ def read_runs(emulator: Emulator, deployment: Deployment) -> list[JobRun]:
 def _results(emulator: Emulator, deployment: Deployment) -> Iterator[tuple[str, JobResult]]:
     for key, _ in list_objects(emulator, deployment.result_bucket, "results/"):
         result = json.loads(emulator.s3.get_object(Bucket=deployment.result_bucket, Key=key)["Body"].read())
-        yield result["manifest"], JobResult(result["files"], result["rows"])
+        yield (
+            result["manifest"],
+            JobResult(result["files"], result["rows"], tuple((uri, version) for uri, version in result["versions"])),
+        )
 
 
 def list_objects(emulator: Emulator, bucket: str, prefix: str = "") -> Iterator[tuple[str, str]]:

@@ -41,6 +41,7 @@ def upload(emulator: Emulator, deployment: Deployment, files: Iterable[InputFile
             etag=answer["ETag"].strip('"'),
             size_bytes=file.size_bytes,
             refused=file.refused,
+            version_id=answer.get("VersionId"),
         )
 
     with ThreadPoolExecutor(UPLOAD_THREADS) as pool:
@@ -69,6 +70,7 @@ def event_of(row: FileRow) -> str:
                 etag=row.etag,
                 at=datetime.now(UTC),
                 region=REGION,
+                version_id=row.version_id,
                 sequencer=row.sequencer,
             )
         ]

@@ -1,6 +1,6 @@
-"""The Glue job of the embedded run, a Python shell script: counts the rows of every file that a manifest names.
+"""The Glue job of the embedded run, a Python shell script: counts the rows of every version that a manifest names.
 
-A manifest that names a missing file fails its run. The result goes to `results/<key of the manifest>`. The emulator
+A manifest that names a missing version fails its run. The result goes to `results/<key of the manifest>`. The emulator
 hands the job's arguments over as environment variables without their `--`.
 """
 
@@ -14,12 +14,14 @@ def main() -> None:
     s3 = boto3.client("s3")
     bucket, key = split(os.environ["MANIFEST_PATH"])
     manifest = json.loads(s3.get_object(Bucket=bucket, Key=key)["Body"].read())
-    uris = [uri for location in manifest["fileLocations"] for uri in location["URIPrefixes"]]
-    rows = 0
-    for uri in uris:
-        file_bucket, file_key = split(uri)
-        rows += sum(1 for _ in s3.get_object(Bucket=file_bucket, Key=file_key)["Body"].iter_lines())
-    result = {"manifest": os.environ["MANIFEST_PATH"], "files": len(uris), "rows": rows}
+    versions, rows = [], 0
+    for file in manifest["files"]:
+        file_bucket, file_key = split(file["uri"])
+        pinned = {"VersionId": file["versionId"]} if file["versionId"] else {"IfMatch": file["etag"]}
+        found = s3.get_object(Bucket=file_bucket, Key=file_key, **pinned)
+        rows += sum(1 for _ in found["Body"].iter_lines())
+        versions.append((file["uri"], found.get("VersionId") or found["ETag"].strip('"')))
+    result = {"manifest": os.environ["MANIFEST_PATH"], "files": len(versions), "rows": rows, "versions": versions}
     s3.put_object(Bucket=os.environ["RESULT_BUCKET"], Key=f"results/{key}", Body=json.dumps(result).encode())
 
 

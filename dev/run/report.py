@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from dev.emulator.facts import Facts, FileRow, Manifest, short_manifest_names
+from dev.emulator.facts import Facts, FileRow, Manifest, Version, short_manifest_names
 from dev.run.verify import Check
 from toolkit.texts import duration, plural, printable, short_path, size
 
@@ -46,10 +46,10 @@ def files_table(facts: Facts, notes: dict[str, str]) -> Table:
     table.add_column("Key", overflow="fold")
     table.add_column("Size", justify="right", no_wrap=True)
     table.add_column("What became of it", overflow="fold")
-    names_of = manifests_by_uri(facts.manifests)
-    versions = Counter(upload.uri for upload in facts.uploads)
+    names_of = manifests_by_version(facts.manifests)
+    newest = {row.uri: row for row in sorted(facts.files, key=lambda row: row.sequencer or "")}
     # If not all files are shown, those with problems come first.
-    everything = sorted(facts.files, key=lambda row: (row.date, _key(row.uri)))
+    everything = sorted(facts.files, key=lambda row: (row.date, _key(row.uri), row.sequencer or ""))
     shown = everything
     if len(everything) > MAX_ROWS:
         shown = sorted(everything, key=lambda row: row.status == "manifested")[:MAX_ROWS]
@@ -59,7 +59,10 @@ def files_table(facts: Facts, notes: dict[str, str]) -> Table:
             key = Text(printable(_key(row.uri)))
             if note := notes.get(_key(row.uri)):
                 key.append(f"\n  {note}", style="dim italic")
-            table.add_row(date if number == 0 else "", key, size(row.size_bytes), _fate(row, names_of, versions))
+            fate = _fate(row, names_of)
+            if newest[row.uri] is not row:
+                fate.append(", an older version", style="dim italic")
+            table.add_row(date if number == 0 else "", key, size(row.size_bytes), fate)
         table.add_section()
     known = {row.uri for row in facts.files}
     for upload in {upload.uri: upload for upload in facts.uploads if upload.uri not in known}.values():
@@ -76,31 +79,29 @@ def files_table(facts: Facts, notes: dict[str, str]) -> Table:
     return table
 
 
-def _fate(row: FileRow, names_of: dict[str, dict[str, str]], versions: Counter[str]) -> Text:
-    """The places of the latest version, then of earlier versions."""
-    earlier = dict(names_of.get(row.uri, {}))
+def _fate(row: FileRow, names_of: dict[Version, dict[str, str]]) -> Text:
+    others = dict(names_of.get(row.version, {}))
     fate = row.status
     if row.status == "manifested":
-        fate = f"in {earlier.pop(row.manifest_path or '', row.manifest_path)}"
+        fate = f"in {others.pop(row.manifest_path or '', row.manifest_path)}"
     elif row.status == "quarantined":
         fate = f"quarantined: {row.reason}"
     text = Text(fate, style=STATUS_STYLE.get(row.status, "bold red"))
     if row.deleted_at and row.status != "deleted":
         text.append(", deleted since", style="dim")
-    if earlier:
+    if others:
         # A run that was cut short may have named a file that is not marked yet.
-        which = "the version before" if versions[row.uri] > 1 else "named"
-        text.append(f"\n  {which} in {', '.join(earlier.values())}", style="dim italic")
+        text.append(f"\n  named in {', '.join(others.values())}", style="dim italic")
     return text
 
 
-def manifests_by_uri(manifests: list[Manifest]) -> dict[str, dict[str, str]]:
-    """URI -> the manifests that name it, path -> short name."""
+def manifests_by_version(manifests: list[Manifest]) -> dict[Version, dict[str, str]]:
+    """Version -> the manifests that name it, path -> short name."""
     short_names = short_manifest_names(manifests)
-    found: dict[str, dict[str, str]] = {}
+    found: dict[Version, dict[str, str]] = {}
     for manifest in manifests:
-        for uri in manifest.uris or ():
-            found.setdefault(uri, {})[manifest.path] = short_names[manifest.path]
+        for version in manifest.versions or ():
+            found.setdefault(version, {})[manifest.path] = short_names[manifest.path]
     return found
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
-from dev.emulator.facts import Facts, FileRow
+from dev.emulator.facts import Facts, FileRow, Version
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ def verify(facts: Facts, due_bytes: int) -> list[Check]:
         "every version is in one manifest, or pending, refused or deleted": in_one_manifest,
         "no manifest is overdue": partial(none_is_overdue, due_bytes=due_bytes),
         "every manifest names files of its date that exist, each of them once": manifests_are_sound,
-        "every manifest was read by one Glue run to its end": jobs_ran,
+        "every manifest was read by one Glue run to its end, version by version": jobs_ran,
         "every refused file has its reason and its copy": refused_are_kept,
         "no lock is left": locks_are_gone,
         "the queue is empty; the dead-letter queue holds the poison alone": queues_are_done,
@@ -37,18 +37,23 @@ def verify(facts: Facts, due_bytes: int) -> list[Check]:
 
 def accounted_once(facts: Facts) -> Iterator[str]:
     latest = {upload.uri: upload for upload in facts.uploads}
-    rows = Counter(row.uri for row in facts.files)
-    for uri in latest.keys() - rows.keys():
-        yield f"{uri} is not in the table"
-    for uri, count in rows.items():
+    rows = Counter(row.version for row in facts.files)
+    # In a bucket without versions, a newer object takes the place of the older one.
+    there = {upload.version: upload for upload in facts.uploads if upload.version_id} | {
+        upload.version: upload for upload in latest.values()
+    }
+    for uri, version in there.keys() - rows.keys():
+        is_latest = latest[uri].version == (uri, version)
+        yield f"{uri}{'' if is_latest else f' version {version}'} is not in the table"
+    for (uri, version), count in rows.items():
         if count > 1:
-            yield f"{uri} is in the table {count} times"
-        if uri not in latest:
-            yield f"{uri} is in the table and was never uploaded"
+            yield f"{uri} version {version} is in the table {count} times"
+        if (uri, version) not in there:
+            yield f"{uri} version {version} is in the table and was never uploaded"
     for row in facts.files:
-        upload = latest.get(row.uri)
+        upload = there.get(row.version)
         if upload and (row.etag, row.size_bytes) != (upload.etag, upload.size_bytes):
-            yield f"{row.uri}: the table does not know its latest version"
+            yield f"{row.uri}: the table says another etag or size than the upload of this version had"
         if upload and upload.refused is not None and upload.refused != (row.status == "quarantined"):
             yield f"{row.uri} is {row.status}, and should {'' if upload.refused else 'not '}have been refused"
     for uri, upload in latest.items():
@@ -60,21 +65,18 @@ def accounted_once(facts: Facts) -> Iterator[str]:
 
 
 def in_one_manifest(facts: Facts) -> Iterator[str]:
-    """Manifests name keys, not versions: a file may be named once for each version that was uploaded."""
-    versions = Counter(upload.uri for upload in facts.uploads)
-    named_in: dict[str, set[str]] = {}
+    named_in: dict[Version, set[str]] = {}
     for manifest in facts.manifests:
-        for uri in manifest.uris or ():
-            named_in.setdefault(uri, set()).add(manifest.path)
+        for version in manifest.versions or ():
+            named_in.setdefault(version, set()).add(manifest.path)
     for row in facts.files:
-        manifests = named_in.get(row.uri, set())
+        manifests = named_in.get(row.version, set())
         is_manifested = row.status == "manifested"
         if is_manifested and row.manifest_path not in manifests:
             yield f"{row.uri} is marked, but {row.manifest_path} does not name it"
         if row.status not in ("manifested", "pending", "quarantined", "deleted"):
             yield f"{row.uri} has the unknown status {row.status}"
-        # The latest version is in one manifest if it is marked, and in none otherwise.
-        if len(manifests) > versions[row.uri] - (not is_manifested):
+        if len(manifests) > is_manifested:
             yield f"{row.uri} is {row.status} and in {len(manifests)} manifests: {', '.join(sorted(manifests))}"
         if (row.pending_since is None) == (row.status == "pending"):
             yield f"{row.uri} is {row.status}, which its place in the index contradicts"
@@ -95,21 +97,22 @@ def overdue_dates(files: Iterable[FileRow], due_bytes: int) -> list[str]:
 
 
 def manifests_are_sound(facts: Facts) -> Iterator[str]:
-    known = {(row.date, row.uri) for row in facts.files}
+    known = {(row.date, *row.version) for row in facts.files}
     gone_since = {row.uri for row in facts.files if row.status == "manifested" and row.deleted_at}
     for manifest in facts.manifests:
-        if manifest.uris is None:
+        if manifest.versions is None:
             yield f"{manifest.path} is committed, and its object is missing"
             continue
-        if len(manifest.uris) != manifest.file_count:
-            yield f"{manifest.path} names {len(manifest.uris)} files, its record says {manifest.file_count}"
+        if len(manifest.versions) != manifest.file_count:
+            yield f"{manifest.path} names {len(manifest.versions)} files, its record says {manifest.file_count}"
         for uri, count in Counter(manifest.uris).items():
             if count > 1:
                 yield f"{manifest.path} names {uri} {count} times"
             if uri not in facts.objects and uri not in gone_since:
                 yield f"{manifest.path} names {uri}, which does not exist"
-            if (manifest.date, uri) not in known:
-                yield f"{manifest.path} names {uri}, which is not in the table for {manifest.date}"
+        for uri, version in manifest.versions:
+            if (manifest.date, uri, version) not in known:
+                yield f"{manifest.path} names {uri} version {version}, which is not in the table for {manifest.date}"
     for path, count in Counter(manifest.path for manifest in facts.manifests).items():
         if count > 1:
             yield f"{path} has {count} records"
@@ -130,6 +133,8 @@ def jobs_ran(facts: Facts) -> Iterator[str]:
         result = facts.results.get(manifest.path)
         if result is None or result.files != manifest.file_count:
             yield f"{manifest.path}: its run read {result.files if result else 'no'} files of {manifest.file_count}"
+        elif sorted(result.versions) != sorted(manifest.versions or ()):
+            yield f"{manifest.path}: its run read other versions than it names"
     for path in runs_of:
         yield f"a run read {path}, which was never committed"
 

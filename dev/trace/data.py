@@ -292,5 +292,5 @@ def _manifests(outcome: Outcome, names: Mapping[str, str]) -> Iterator[dict[str,
             "size": each.size_bytes,
             "fileCount": each.file_count,
             "jobRunId": each.manifest.job_run_id if each.manifest else None,
-            "uris": (each.manifest and each.manifest.uris) or [],
+            "uris": each.manifest.uris if each.manifest else [],
         }

@@ -5,9 +5,21 @@ from dataclasses import replace
 
 import pytest
 
-from dev.emulator.facts import Facts, JobResult, JobRun
+from dev.emulator.facts import Facts, JobResult, JobRun, Version
 from dev.run.verify import verify
-from tests.run.kept import GONE, MANIFEST, MAX_BATCH_BYTES, PENDING, REFUSED, TWICE, VALID, kept, manifest, row
+from tests.run.kept import (
+    GONE,
+    MANIFEST,
+    MAX_BATCH_BYTES,
+    PENDING,
+    REFUSED,
+    TWICE,
+    VALID,
+    kept,
+    manifest,
+    row,
+    version,
+)
 
 
 def with_row(facts: Facts, uri: str, **changes: object) -> Facts:
@@ -20,11 +32,19 @@ def with_manifest(facts: Facts, **changes: object) -> Facts:
     return replace(facts, manifests=changed)
 
 
+def without_row(etag: str) -> Callable[[Facts], Facts]:
+    return lambda facts: replace(facts, files=[each for each in facts.files if each.version != version(TWICE, etag)])
+
+
+def named(*uris: str) -> tuple[Version, ...]:
+    return tuple(version(uri) for uri in uris)
+
+
 ACCOUNTED = "every uploaded file is accounted for exactly once"
 ONE_MANIFEST = "every version is in one manifest, or pending, refused or deleted"
 OVERDUE = "no manifest is overdue"
 SOUND = "every manifest names files of its date that exist, each of them once"
-JOBS = "every manifest was read by one Glue run to its end"
+JOBS = "every manifest was read by one Glue run to its end, version by version"
 REFUSED_KEPT = "every refused file has its reason and its copy"
 LOCKS = "no lock is left"
 QUEUES = "the queue is empty; the dead-letter queue holds the poison alone"
@@ -36,7 +56,8 @@ BREAKAGES: dict[str, tuple[str, Callable[[Facts], Facts]]] = {
         ACCOUNTED,
         lambda facts: replace(facts, files=[*facts.files, row("s3://input/x.ndjson", "pending")]),
     ),
-    "the second version was missed": (ACCOUNTED, lambda facts: with_row(facts, TWICE, etag="e1")),
+    "the second version was missed": (ACCOUNTED, without_row("e2")),
+    "an older version was forgotten": (ACCOUNTED, without_row("e1")),
     "a size is wrong": (ACCOUNTED, lambda facts: with_row(facts, VALID, size_bytes=99)),
     "a file to refuse was accepted": (
         ACCOUNTED,
@@ -53,25 +74,37 @@ BREAKAGES: dict[str, tuple[str, Callable[[Facts], Facts]]] = {
         OVERDUE,
         lambda facts: with_row(facts, PENDING, size_bytes=MAX_BATCH_BYTES),
     ),
-    "a file is marked and no manifest names it": (ONE_MANIFEST, lambda facts: with_manifest(facts, uris=(TWICE,))),
+    "a file is marked and no manifest names it": (
+        ONE_MANIFEST,
+        lambda facts: with_manifest(facts, versions=(version(TWICE, "e2"),)),
+    ),
     "a pending file is in a manifest already": (
         ONE_MANIFEST,
-        lambda facts: with_manifest(facts, uris=(VALID, TWICE, PENDING)),
+        lambda facts: with_manifest(facts, versions=named(VALID, PENDING)),
     ),
     "a version is in two manifests": (
         ONE_MANIFEST,
-        lambda facts: replace(facts, manifests=[*facts.manifests, manifest("s3://manifests/third.json", VALID)]),
+        lambda facts: replace(
+            facts, manifests=[*facts.manifests, manifest("s3://manifests/third.json", version(VALID))]
+        ),
     ),
     "a manifest names a deleted file": (
         ONE_MANIFEST,
-        lambda facts: with_manifest(facts, uris=(VALID, TWICE, GONE)),
+        lambda facts: with_manifest(facts, versions=named(VALID, GONE)),
     ),
-    "a refused file is in a manifest": (ONE_MANIFEST, lambda facts: with_manifest(facts, uris=(VALID, TWICE, REFUSED))),
+    "a refused file is in a manifest": (
+        ONE_MANIFEST,
+        lambda facts: with_manifest(facts, versions=named(VALID, REFUSED)),
+    ),
     "a status is unknown": (ONE_MANIFEST, lambda facts: with_row(facts, VALID, status="lost")),
     "a marked file is still in the index": (ONE_MANIFEST, lambda facts: with_row(facts, VALID, pending_since="2026")),
     "a pending file has left the index": (ONE_MANIFEST, lambda facts: with_row(facts, PENDING, pending_since=None)),
-    "a manifest's object is missing": (SOUND, lambda facts: with_manifest(facts, uris=None)),
-    "a manifest names a file twice": (SOUND, lambda facts: with_manifest(facts, uris=(VALID, VALID))),
+    "a manifest's object is missing": (SOUND, lambda facts: with_manifest(facts, versions=None)),
+    "a manifest names a file twice": (SOUND, lambda facts: with_manifest(facts, versions=named(VALID, VALID))),
+    "a manifest names another version": (
+        SOUND,
+        lambda facts: with_manifest(facts, versions=(version(VALID), version(TWICE, "e3"))),
+    ),
     "a manifest names a missing file": (SOUND, lambda facts: replace(facts, objects={TWICE: "e2"})),
     "a manifest names a file of another date": (SOUND, lambda facts: with_row(facts, VALID, date="2025-12-24")),
     "a record counts another number of files": (SOUND, lambda facts: with_manifest(facts, file_count=3)),
@@ -86,7 +119,11 @@ BREAKAGES: dict[str, tuple[str, Callable[[Facts], Facts]]] = {
     "a record names another run": (JOBS, lambda facts: with_manifest(facts, job_run_id="another")),
     "a job read fewer files": (
         JOBS,
-        lambda facts: replace(facts, results={**facts.results, MANIFEST: JobResult(1, 10)}),
+        lambda facts: replace(facts, results={**facts.results, MANIFEST: JobResult(1, 10, named(VALID))}),
+    ),
+    "a job read another version": (
+        JOBS,
+        lambda facts: replace(facts, results={**facts.results, MANIFEST: JobResult(2, 10, named(VALID, TWICE))}),
     ),
     "a job read what was never committed": (
         JOBS,
