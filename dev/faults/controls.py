@@ -60,7 +60,7 @@ from dev.faults.scenarios import (
 )
 from dev.simulator.world import INPUT_BUCKET, TRACKING_TABLE, Function
 from dev.template import all_states
-from manifest_builder import aws, clock, job_runs, manifests, planning, queues, redelivery, turns, versions
+from manifest_builder import aws, batching, clock, job_runs, manifests, planning, queues, redelivery, turns, versions
 from manifest_builder.batching import PendingFile
 from manifest_builder.documents import NamedFile
 from manifest_builder.errors import RunNotRecorded
@@ -1053,7 +1053,7 @@ CONTROLS = [
         "a manifest names one version of a file",
         VERSIONS,
         invariants.a_manifest_names_what_the_table_says,
-        double=replaced(planning, "next_batch", with_all_versions(planning.next_batch)),
+        double=replaced(planning, "next_batch", with_all_versions(batching.next_batch)),
     ),
 ]
 

@@ -36,6 +36,7 @@ from dev.simulator.engines import MOTO, Engine, Moto
 from dev.simulator.shortcuts import shortcuts
 from dev.template import definition, table_schema
 from manifest_builder import aws, clock, documents
+from manifest_builder.documents import NamedFile
 from manifest_builder.rows import FileRow, is_kept_apart
 from manifest_builder.settings import settings
 from manifest_builder.tracking import retention, turns
@@ -345,13 +346,16 @@ class World:
         return sorted(records, key=lambda record: record["created_at"])
 
     def manifest_objects(self) -> dict[str, list[str]]:
-        """The files that each manifest object names, by the manifest's path."""
+        """The paths that each manifest object names, by the manifest's path."""
+        return {path: [file.file_path for file in files] for path, files in self.manifest_documents().items()}
+
+    def manifest_documents(self) -> dict[str, list[NamedFile]]:
+        """The versions that each manifest object names, by the manifest's path."""
         found = {}
         for page in self.s3.get_paginator("list_objects_v2").paginate(Bucket=MANIFEST_BUCKET):
             for item in page.get("Contents", []):
                 document = self.s3.get_object(Bucket=MANIFEST_BUCKET, Key=item["Key"])["Body"].read()
-                named = documents.from_document(document)
-                found[f"s3://{MANIFEST_BUCKET}/{item['Key']}"] = [file.file_path for file in named]
+                found[f"s3://{MANIFEST_BUCKET}/{item['Key']}"] = documents.from_document(document)
         return found
 
     def job_runs(self) -> list[str]:

@@ -102,13 +102,16 @@ def messages_of(text: str) -> Iterator[dict[str, str]]:
 def run(world: World, title: str, note: str, act: Callable[[World], Executed]) -> Execution:
     with redirect_stdout(io.StringIO()):  # functions print their metrics
         executed = act(world)
-    objects = world.manifest_objects()
-    manifests = [manifest_of(record, objects.get(record["file_path"])) for record in world.manifest_records()]
+    named = {
+        path: [(file.file_path, str(file.version_id or file.etag)) for file in files]
+        for path, files in world.manifest_documents().items()
+    }
+    manifests = [manifest_of(record, named.get(record["file_path"])) for record in world.manifest_records()]
     return Execution(
         title=title,
         note=note,
         status=executed.status,
         events=executed.history,
-        files=[file_row(row) for row in world.files().values()],
+        files=[file_row(row) for row in [*world.files().values(), *world.older_versions()]],
         manifests=sorted(manifests, key=lambda manifest: (manifest.date, manifest.created_at)),
     )

@@ -9,6 +9,7 @@ import pytest
 
 import record_removal
 import update_status
+from dev.simulator.world import INPUT_BUCKET, MANIFEST_BUCKET, TRACKING_TABLE
 from manifest_builder import aws, clock
 from manifest_builder.batching import PendingFile
 from manifest_builder.documents import NamedFile, to_document
@@ -18,11 +19,8 @@ from manifest_builder.rows import FileRow, is_kept_apart
 from manifest_builder.tracking import file_rows, manifest_records, marking, pending, table, vanished
 from tests.unit.support import (
     DATE,
-    INPUT_BUCKET,
-    MANIFEST_BUCKET,
     MB,
     NOON,
-    TRACKING_TABLE,
     Account,
     a_file,
     a_manifest,
