@@ -14,7 +14,7 @@ from rich.markup import escape
 from manifest_builder import aws, versions
 from manifest_builder.files import NULL_VERSION, FileVersion, date_in_key
 from manifest_builder.manifests import ManifestRecord
-from manifest_builder.rows import FileRow
+from manifest_builder.rows import FileRow, is_kept_apart
 from manifest_builder.settings import settings
 from manifest_builder.tracking import file_rows, manifest_records
 from ops import shell
@@ -48,8 +48,9 @@ def run(stack: Stack, options: argparse.Namespace, screen: Screen) -> int:
     file = named_file(options.key, stack.input_bucket)
     rows = find_rows(file, options.date, screen)
     current = current_version(file)
-    is_newer = bool(rows) and current is not None and not is_of_a_row(current, rows, options.date)
-    answers = [_answer(row) for row in rows]
+    versions_known = _with_older_versions(rows, file)
+    is_newer = bool(rows) and current is not None and not is_of_a_row(current, versions_known, options.date)
+    answers = [_answer(row) for row in versions_known]
     screen.answer(
         {
             "stack": stack.name,
@@ -70,7 +71,7 @@ def run(stack: Stack, options: argparse.Namespace, screen: Screen) -> int:
 
 
 def find_rows(file: FileVersion, date_prefix: str | None, screen: Screen) -> list[FileRow]:
-    """The file's rows: at most one if the date is known. A key without a date may have a row for each day of upload."""
+    """The rows of the file's newest version: at most one if the date is known, else one for each day of upload."""
     own_date = date_in_key(file.key)
     if own_date and date_prefix and date_prefix != own_date:
         raise UsageError(f"the date of {file.key} is its key's own, {own_date}: leave --date out")
@@ -79,7 +80,16 @@ def find_rows(file: FileVersion, date_prefix: str | None, screen: Screen) -> lis
         row = file_rows.find_row(date_prefix, file)
         return [row] if row else []
     screen.say("the key has no date: reading the whole table; --date DATE would read one row")
-    return list(file_rows.scan_rows(file.file_path))
+    return [row for row in file_rows.scan_rows(file.file_path) if not is_kept_apart(row)]
+
+
+def _with_older_versions(rows: list[FileRow], file: FileVersion) -> list[FileRow]:
+    """Each row, and behind it those of the versions that were replaced, the newest one first."""
+    found: list[FileRow] = []
+    for row in rows:
+        older = file_rows.older_versions(row.date_prefix, file) if row.older_versions != 0 else ()
+        found += [row, *sorted(older, key=lambda version: version.sequencer or version.created_at, reverse=True)]
+    return found
 
 
 def current_version(file: FileVersion) -> Listed | None:
@@ -174,6 +184,7 @@ def _hint(rows: list[FileRow], current: Listed | None, *, is_newer: bool) -> str
 def _show(stack: Stack, file: FileVersion, answer: dict[str, Any], screen: Screen) -> None:
     lines = {
         "file": file.file_path,
+        "version": answer["version_id"],
         "status": answer["status"] + (f": {answer['reason']}" if answer["reason"] else ""),
         "copy": answer["copied_to"],
         "date": answer["date"],

@@ -1,10 +1,11 @@
-"""`make load`: thousands of files on the deployed stack, functions killed at random, and an outage of Lambda in the
-middle; then the promise is checked.
+"""`make load`: thousands of files on the deployed stack, many of them overwritten, functions killed at random, and an
+outage of Lambda in the middle; then the promise is checked.
 
 Exit codes: 0 the promise held, 1 it did not, 130 Ctrl-C, 143 SIGTERM or SIGHUP.
 """
 
 import argparse
+import math
 import os
 import random
 import signal
@@ -20,7 +21,7 @@ from pathlib import Path
 from dev.emulator import feed as feeding
 from dev.emulator.deploy import Deployment, deploy
 from dev.emulator.emulator import Emulator
-from dev.emulator.facts import Upload, read_facts, read_table
+from dev.emulator.facts import Facts, Upload, read_facts, read_table
 from dev.emulator.feed import InputFile
 from dev.run import watch
 from dev.run.verify import Check, overdue_dates, verify
@@ -51,18 +52,43 @@ class Outcome:
     files: int
     seconds: float
     kills: Counter[str]
+    overwrites: int
     duplicates: int
     failed_executions: int
     """During the outage."""
+    reading: "Reading"
     checks: list[Check]
 
     @property
     def files_per_second(self) -> float:
-        return self.files / self.seconds
+        return (self.files + self.overwrites) / self.seconds
 
     @property
     def is_kept(self) -> bool:
-        return all(check.holds for check in self.checks)
+        return all(check.holds for check in self.checks) and not (self.reading.unread or self.reading.twice)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How many versions the runs of the job have read, by their own output."""
+
+    read: int
+    twice: int
+    waiting: int
+    """Pending: no manifest names them yet."""
+    refused: int
+    unread: int
+    """Neither read, nor pending, nor refused."""
+
+    @classmethod
+    def of(cls, facts: Facts) -> "Reading":
+        read = Counter(version for result in facts.results.values() for version in result.versions)
+        status = {row.version: row.status for row in facts.files}
+        uploaded = {upload.version for upload in facts.uploads}
+        others = Counter(status.get(version, "lost") for version in uploaded - read.keys())
+        waiting, refused = others.pop("pending", 0), others.pop("quarantined", 0)
+        twice = sum(times > 1 for times in read.values())
+        return cls(len(read), twice, waiting, refused, others.total())
 
 
 class Killer(threading.Thread):
@@ -113,6 +139,13 @@ def burst(generator: random.Random, first: int, number: int) -> list[InputFile]:
         key = f"load/{date}-{index:05}.{'csv' if refused else 'ndjson'}"
         files.append(InputFile(key, FILE % index * ROWS, refused=refused))
     return files
+
+
+def overwritten(generator: random.Random, uploads: list[Upload], bucket: str, number: int) -> list[InputFile]:
+    """New content for some of the files that were uploaded before: some of them wait, others are being read or done."""
+    keys = sorted({upload.uri.removeprefix(f"s3://{bucket}/") for upload in uploads if not upload.refused})
+    again = generator.sample(keys, min(number, len(keys)))
+    return [InputFile(key, FILE % generator.randrange(10**12) * ROWS, refused=False) for key in again]
 
 
 def send_duplicates(emulator: Emulator, deployment: Deployment, generator: random.Random, number: int) -> int:
@@ -169,7 +202,9 @@ def settle(emulator: Emulator, deployment: Deployment, uploads: list[Upload]) ->
         emulator.stepfunctions.start_execution(stateMachineArn=deployment.state_machine_arn, input='{"sweep": true}')
 
 
-def load(files: int, bursts: int, seed: int, seconds_between_kills: float, outage_seconds: float) -> Outcome:
+def load(
+    files: int, overwrites: int, bursts: int, seed: int, seconds_between_kills: float, outage_seconds: float
+) -> Outcome:
     generator = random.Random(seed)
     with Emulator() as emulator:
         deployment = deploy(emulator, PARAMETERS)
@@ -184,12 +219,17 @@ def load(files: int, bursts: int, seed: int, seconds_between_kills: float, outag
         try:
             for number in range(bursts):
                 size = files // bursts + (number < files % bursts)
+                again = overwritten(
+                    generator, uploads, deployment.input_bucket, math.ceil(overwrites / max(1, bursts - 1))
+                )
+                of_burst = burst(generator, len(uploads), size) + again
+                generator.shuffle(of_burst)
                 if number == bursts // 2:
                     with outage(emulator, outage_seconds):
-                        uploads += feeding.upload(emulator, deployment, burst(generator, len(uploads), size))
+                        uploads += feeding.upload(emulator, deployment, of_burst)
                     failed_executions = count_failed(emulator, deployment)
                 else:
-                    uploads += feeding.upload(emulator, deployment, burst(generator, len(uploads), size))
+                    uploads += feeding.upload(emulator, deployment, of_burst)
                 watch.wait(
                     emulator,
                     deployment,
@@ -202,13 +242,24 @@ def load(files: int, bursts: int, seed: int, seconds_between_kills: float, outag
             killer.stop()
         settle(emulator, deployment, uploads)
         seconds = time.monotonic() - started
-        checks = verify(read_facts(emulator, deployment, uploads, []), MAX_BATCH_BYTES)
-    return Outcome(len(uploads), seconds, killer.kills, duplicates, failed_executions, checks)
+        facts = read_facts(emulator, deployment, uploads, [])
+    number = len({upload.uri for upload in uploads})
+    return Outcome(
+        files=number,
+        seconds=seconds,
+        kills=killer.kills,
+        overwrites=len(uploads) - number,
+        duplicates=duplicates,
+        failed_executions=failed_executions,
+        reading=Reading.of(facts),
+        checks=verify(facts, MAX_BATCH_BYTES),
+    )
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m dev.faults.load", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--files", type=int, default=2000, help="how many (default 2000)")
+    parser.add_argument("--overwrites", type=int, default=1000, help="of files, at random moments (default 1000)")
     parser.add_argument("--bursts", type=int, default=5, help="in how many bursts (default 5)")
     parser.add_argument("--seed", type=int, default=1, help="of all that is random (default 1)")
     parser.add_argument("--kill-every", type=float, default=3, metavar="SECONDS", help="on average (default 3)")
@@ -216,11 +267,16 @@ def main() -> int:
         "--outage", type=float, default=30, metavar="SECONDS", help="of Lambda, in the middle (default 30; 0: none)"
     )
     options = parser.parse_args()
-    outcome = load(options.files, options.bursts, options.seed, options.kill_every, options.outage)
+    outcome = load(options.files, options.overwrites, options.bursts, options.seed, options.kill_every, options.outage)
     kills = ", ".join(f"{box} {number}" for box, number in sorted(outcome.kills.items()))
-    print(f"{outcome.files:,} files, {outcome.duplicates} events delivered twice")
+    print(f"{outcome.files:,} files, {outcome.overwrites:,} overwrites, {outcome.duplicates} events delivered twice")
     print(f"{outcome.kills.total()} functions killed ({kills})")
     print(f"Lambda out for {options.outage:.0f} s; executions that had failed by its end: {outcome.failed_executions}")
+    reading = outcome.reading
+    print(
+        f"versions that the job has read: {reading.read:,}, twice: {reading.twice}; "
+        f"pending: {reading.waiting}, refused: {reading.refused}, unread: {reading.unread}"
+    )
     for check in outcome.checks:
         print("✓" if check.holds else "✗", check.clause, *check.problems[:10], sep="\n    " if check.problems else " ")
     print(f"{'promise kept' if outcome.is_kept else 'promise NOT kept'}: {outcome.files_per_second:.1f} files/s")

@@ -275,6 +275,7 @@ def _files(outcome: Outcome, names: Mapping[str, str]) -> Iterator[dict[str, Any
         manifest_path = file.row.manifest_path if file.row else None
         yield {
             "uri": file.uri,
+            "version": file.row.version_id if file.row else None,
             "size": file.size_bytes,
             "outcome": file.outcome,
             "why": file.why,
@@ -292,5 +293,5 @@ def _manifests(outcome: Outcome, names: Mapping[str, str]) -> Iterator[dict[str,
             "size": each.size_bytes,
             "fileCount": each.file_count,
             "jobRunId": each.manifest.job_run_id if each.manifest else None,
-            "uris": each.manifest.uris if each.manifest else [],
+            "versions": (each.manifest and each.manifest.versions) or [],
         }

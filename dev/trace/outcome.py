@@ -58,7 +58,7 @@ def read_outcome(history: History, rows: Sequence[FileRow], manifests: Sequence[
     report = next(_outputs(history, "ReportResult"), {})
     return Outcome(
         dates=len(arrived.get("dates", [])),
-        files=list(_files(history, arrived.get("dates", []), {row.uri: row for row in rows})),
+        files=list(_files(history, arrived.get("dates", []), rows)),
         manifests=_manifests(history, {manifest.path: manifest for manifest in manifests}),
         rejected=arrived.get("rejected", []),
         messages_back=len(report.get("batchItemFailures", [])) if succeeded else None,
@@ -77,7 +77,9 @@ def subject(visit: Visit) -> str | None:
     return found
 
 
-def _files(history: History, dates: list[dict[str, Any]], rows: dict[str, FileRow]) -> Iterator[FileOutcome]:
+def _files(history: History, dates: list[dict[str, Any]], rows: Sequence[FileRow]) -> Iterator[FileOutcome]:
+    row_of = {row.version: row for row in rows}
+    newest = {row.uri: row for row in sorted(rows, key=lambda row: row.sequencer or "")}
     results = {
         (file["message_id"], file["file_path"]): file
         for output in _outputs(history, "ForEachDate")
@@ -94,7 +96,8 @@ def _files(history: History, dates: list[dict[str, Any]], rows: dict[str, FileRo
         for file in date["files"]:
             uri = f"s3://{file['bucket']}/{file['key']}"
             result = results.get((file["message_id"], uri), {"outcome": "unknown"})
-            row = rows.get(uri)
+            # The event of a removal names no version of the file.
+            row = row_of.get((uri, file.get("version_id") or file.get("etag", "")), newest.get(uri))
             why = {
                 "quarantined": reasons.get(uri) or (row and row.reason),
                 "failed": errors.get(uri) or result.get("error"),

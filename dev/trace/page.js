@@ -121,6 +121,11 @@ function countBy(items, keyOfItem) {
 
 // Outcome
 
+/** The versions of each file, of all executions. */
+const VERSIONS = new Map();
+for (const { uri, version } of DATA.executions.flatMap((execution) => execution.files))
+  VERSIONS.set(uri, (VERSIONS.get(uri) ?? new Set()).add(version));
+
 function showOutcome() {
   const execution = current();
   const found = view.query
@@ -153,16 +158,21 @@ function filesTable(found) {
         ? [element("button", { type: "button", class: "link", onclick: () => choose(number) }, titleOf(number))]
         : []),
       element(
-        "button",
-        {
-          type: "button",
-          class: "link key",
-          "data-uri": file.uri,
-          "aria-pressed": "false",
-          title: "Show its way through the machine",
-          onclick: () => showFile(number, file.uri),
-        },
-        element("bdi", {}, keyOf(file.uri)),
+        "span",
+        {},
+        element(
+          "button",
+          {
+            type: "button",
+            class: "link key",
+            "data-uri": file.uri,
+            "aria-pressed": "false",
+            title: "Show its way through the machine",
+            onclick: () => showFile(number, file.uri),
+          },
+          element("bdi", {}, keyOf(file.uri)),
+        ),
+        file.version && VERSIONS.get(file.uri).size > 1 ? versionOf(file.version) : null,
       ),
       element("span", { class: "number" }, size(file.size)),
       element(
@@ -179,6 +189,10 @@ function filesTable(found) {
       ? `${found.length - SHOWN_FILES} more are not shown: look for a longer part of the key`
       : null,
   );
+}
+
+function versionOf(version) {
+  return element("span", { class: "quiet whole", title: `version ${version}` }, ` ${seen(version).slice(0, 12)}`);
 }
 
 function showFile(number, uri) {
@@ -207,7 +221,9 @@ function manifestsTable(manifests) {
         element(
           "ul",
           {},
-          ...manifest.uris.map((uri) => element("li", { class: "key" }, element("bdi", {}, keyOf(uri)))),
+          ...manifest.versions.map(([uri, version]) =>
+            element("li", {}, element("bdi", { class: "key" }, keyOf(uri)), versionOf(version)),
+          ),
         ),
       ),
       manifest.jobRunId

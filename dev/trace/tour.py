@@ -15,7 +15,7 @@ from dev.trace.data import Execution
 os.environ.update(ENVIRONMENT)  # importing a function checks its settings
 
 from dev.simulator.acts import DAY, LIMIT_30_MB, MB, NEXT_DAY, failing
-from dev.simulator.world import INPUT_BUCKET, Function, World
+from dev.simulator.world import INPUT_BUCKET, Function, World, message
 from dev.simulator.world import Execution as Executed
 from manifest_builder.events import read_message
 
@@ -29,10 +29,17 @@ def trace_tour() -> tuple[str, list[Execution]]:
 
 
 def tour(world: World) -> Iterator[Execution]:
-    """A mixed batch, a build that fails, the redelivery that finishes it, and a sweep."""
+    """A mixed batch, a build that fails, the redelivery that finishes it, another version of a file, and a sweep."""
 
-    def file(key: str, size_bytes: int = FILE) -> dict[str, str]:
-        return world.upload(key, size_bytes, message_id=f"message of {key}")
+    def file(key: str, size_bytes: int = FILE, version: int = 1) -> dict[str, str]:
+        message_id = f"message of {key}" + (f", version {version}" if version > 1 else "")
+        put = world.s3.put_object(Bucket=INPUT_BUCKET, Key=key, Body=b"{}\n")
+        etag, sequencer = put["ETag"].strip('"'), f"{version:016}"
+        return message(
+            key, size_bytes, message_id=message_id, etag=etag, version_id=put["VersionId"], sequencer=sequencer
+        )
+
+    world.s3.put_bucket_versioning(Bucket=INPUT_BUCKET, VersioningConfiguration={"Status": "Enabled"})
 
     first_day = [file(f"orders/{DAY}-orders-{hour:02}.ndjson") for hour in range(5)]
     second_day = [file(f"orders/{NEXT_DAY}-orders-{hour:02}.ndjson") for hour in range(4)]
@@ -70,6 +77,12 @@ def tour(world: World) -> Iterator[Execution]:
         "Redelivery resumes",
         "Two minutes later the queue delivers again what went back to it: the open manifest is finished.",
         lambda world: world.deliver(*second_day[1:], first_day[3]),
+    )
+    yield run(
+        world,
+        "Another version",
+        "A file that a manifest names already was overwritten: its new version waits for a manifest of its own.",
+        lambda world: world.deliver(file(f"orders/{DAY}-orders-00.ndjson", version=2)),
     )
     world.wait(hours=25)
     yield run(world, "Sweep", "A day later the sweep takes what has not filled a manifest.", World.sweep)

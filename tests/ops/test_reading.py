@@ -80,6 +80,21 @@ def test_where_a_manifested_file_is_down_to_the_state_of_its_run(operator: Opera
     assert record["file_path"] in operator.ops("where", f"a/{DATE}-1.ndjson").out
 
 
+def test_where_shows_each_version_of_a_file_and_the_run_that_got_it(operator: Operator) -> None:
+    key = f"a/{DATE}-1.ndjson"
+    operator.deliver(operator.upload(key, MB, version_id="the-first", sequencer="01"))
+    record = operator.a_manifest()
+    operator.deliver(operator.upload(key, 2 * MB, version_id="the-second", sequencer="02"))
+
+    said = operator.ops("where", key)
+    newest, older = operator.ops("where", key, "--json").document["found"]
+
+    assert (newest["version_id"], newest["status"], newest["manifest"]) == ("the-second", "pending", None)
+    assert (older["version_id"], older["manifest"]["path"]) == ("the-first", record["file_path"])
+    assert older["job_run"]["run_id"] == record["job_run_id"]
+    assert said.out.index("the-second") < said.out.index("the-first") < said.out.index(record["file_path"])
+
+
 def test_a_run_that_glue_has_forgotten_is_said_to_be_unknown(operator: Operator) -> None:
     operator.a_manifest(f"a/{DATE}-1.ndjson", job_run_id="jr_long_ago")
     (found,) = operator.ops("where", f"a/{DATE}-1.ndjson", "--json").document["found"]

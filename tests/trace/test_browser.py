@@ -13,7 +13,7 @@ from dev.simulator.acts import DAY, NEXT_DAY
 from dev.trace.machine import Machine
 from tests.trace.conftest import HOSTILE_KEYS
 
-MIXED, FAILING, RESUMING, SWEEP = range(4)
+MIXED, FAILING, RESUMING, VERSION, SWEEP = range(5)
 
 
 def find(page: Chrome, selector: str) -> WebElement:
@@ -63,7 +63,7 @@ def complaints(page: Chrome) -> object:
 
 
 def test_it_opens_without_a_complaint_and_asks_the_network_for_nothing(tour: Chrome) -> None:
-    for execution in (MIXED, FAILING, RESUMING, SWEEP):
+    for execution in (MIXED, FAILING, RESUMING, VERSION, SWEEP):
         choose(tour, execution)
     assert complaints(tour) == []
     assert run(tour, "return performance.getEntriesByType('resource').length") == 0
@@ -273,7 +273,7 @@ def test_on_paper_everything_of_the_chosen_execution_is_there(tour: Chrome) -> N
     displayed = [pill.is_displayed() for pill in tour.find_elements(By.CSS_SELECTOR, "#pills button")]
     overflow = {style(tour, selector, "overflow-y") for selector in ("#graph", "#entries", "#outcome")}
     emulate(tour, {"media": ""})
-    assert displayed == [True, False, False, False]
+    assert displayed == [True, False, False, False, False]
     assert overflow == {"visible"}
 
 

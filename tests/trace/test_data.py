@@ -11,7 +11,7 @@ from dev.trace.data import MAX_EXECUTIONS, Execution, page_data
 from tests.run.kept import MANIFEST, REFUSED, VALID
 from tests.trace.emulated import execution
 
-MIXED, FAILING, RESUMING, SWEEP = range(4)
+MIXED, FAILING, RESUMING, VERSION, SWEEP = range(5)
 
 
 @pytest.fixture(scope="session")
@@ -71,6 +71,18 @@ def test_a_sweep_has_manifests_and_no_files_of_its_own(tour_data: list[dict[str,
     assert tour_data[SWEEP]["files"] == []
     assert sorted(manifest["name"] for manifest in tour_data[SWEEP]["manifests"]) == ["12-23 #3", "12-24 #2"]
     assert "FindStalledDates" in tour_data[SWEEP]["states"]
+
+
+def test_two_versions_of_a_file_are_each_in_a_manifest_of_their_own(tour_data: list[dict[str, Any]]) -> None:
+    path = "s3://input-bucket/orders/2025-12-23-orders-00.ndjson"
+    arrived = [file["version"] for each in tour_data for file in each["files"] if file["uri"] == path]
+    named = {
+        manifest["name"]: dict(manifest["versions"]).get(path) for each in tour_data for manifest in each["manifests"]
+    }
+
+    assert len(set(arrived)) == 2
+    assert [version for version in named.values() if version] == arrived
+    assert tour_data[VERSION]["files"][0]["outcome"] == "tracked"
 
 
 def test_a_file_whose_execution_did_not_end_is_unknown_and_not_forgotten() -> None:
