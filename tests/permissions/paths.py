@@ -105,6 +105,16 @@ def a_version_of_a_file_is_refused(world: World) -> None:
     world.deliver(message(REFUSED, 2, version_id=version))
 
 
+def versions_of_a_file_come_late_and_the_file_is_deleted(world: World) -> None:
+    key = f"in/{DAY}-versions.ndjson"
+    for number in (2, 3, 1):
+        world.deliver(world.upload(key, MB, version_id=f"v{number}", sequencer=f"{number:02}"))
+    world.deliver(world.delete(key, sequencer="04"))
+    assert {row["status"] for row in [world.files()[f"s3://{INPUT_BUCKET}/{key}"], *world.older_versions()]} == {
+        "deleted"
+    }
+
+
 def a_refused_file_has_vanished(world: World) -> None:
     world.deliver(message(REFUSED, 2))
 
@@ -238,6 +248,7 @@ def a_failed_run_is_reported_whose_manifest_is_gone(world: World) -> None:
 
 RARE_PATHS: list[Callable[[World], object]] = [
     a_version_of_a_file_is_refused,
+    versions_of_a_file_come_late_and_the_file_is_deleted,
     a_refused_file_has_vanished,
     a_large_file_is_refused,
     a_copy_in_parts_fails,
