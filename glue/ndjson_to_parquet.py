@@ -48,6 +48,7 @@ import boto3
 from botocore.exceptions import ClientError
 
 if TYPE_CHECKING:
+    from botocore.response import StreamingBody
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_s3 import S3Client
     from pyspark.sql import SparkSession
@@ -63,7 +64,7 @@ CHUNK_BYTES = 1024**2
 # evenly, large files need few read requests.
 BYTES_PER_TASK = 32 * 1024**2
 # Input bytes that a task holds in memory at a time, parsed; a row group of the output file.
-BYTES_PER_BATCH = 8 * 1024**2
+BYTES_PER_BATCH = 4 * 1024**2
 BYTES_PER_UPLOAD_PART = 64 * 1024**2
 THREADS = 16
 
@@ -81,6 +82,13 @@ RESERVED = (SOURCE, "date", "manifest")
 File: TypeAlias = tuple[str, str | None, str | None]
 # URI, line number, the line. A file that cannot be read any more has a reason instead of lines.
 Line: TypeAlias = tuple[str, int, bytes]
+# Why a file cannot be read any more, by the code of S3's error; of any file, of a version, and of an etag.
+GONE = {"NoSuchKey": "the file is gone: it was deleted after its manifest was written"}
+GONE_VERSION = {
+    "NoSuchVersion": "the version of the file is gone: it was deleted after its manifest was written",
+    "MethodNotAllowed": "the version of the file is a delete marker, which has no content",
+}
+GONE_CONTENT = {"PreconditionFailed": "the file was replaced after its manifest was written: it has another etag"}
 # Key, upload id, etags of the parts.
 Upload: TypeAlias = tuple[str, str, list[str]]
 
@@ -204,7 +212,13 @@ def find_record(dynamodb: "DynamoDBClient", table: str, date_prefix: str, manife
 
 def read_manifest(manifest_path: str) -> list[File]:
     bucket, key = split_uri(manifest_path)
-    document = json.load(boto3.client("s3").get_object(Bucket=bucket, Key=key)["Body"])
+    return files_of(json.load(boto3.client("s3").get_object(Bucket=bucket, Key=key)["Body"]))
+
+
+def files_of(document: dict[str, Any]) -> list[File]:
+    """The files of a manifest. A manifest of an earlier release names their URIs only."""
+    if "files" in document:
+        return [(file["uri"], file["versionId"], file["etag"] or None) for file in document["files"]]
     return [(uri, None, None) for location in document["fileLocations"] for uri in location["URIPrefixes"]]
 
 
@@ -253,19 +267,23 @@ def convert(spark: "SparkSession", files: Sequence[File], size_bytes: int, outpu
                 )
             )
 
-    uploads = [upload for part in parts.values() for upload in part.uploads]
+    rows = sum(part.rows for part in parts.values())
     if count := sum(part.malformed for part in parts.values()):
         logger.warning("%s lines or files are malformed or gone: s3://%s/%s", count, bucket, malformed)
+    publish(s3, bucket, parquet, malformed, [upload for part in parts.values() for upload in part.uploads])
+    logger.info("%s files are %s lines in s3://%s/%s", len(files), rows, bucket, parquet)
+
+
+def publish(s3: "S3Client", bucket: str, parquet: str, malformed: str, uploads: Sequence[Upload]) -> None:
+    """Replaces both folders by these uploads."""
     delete(s3, bucket, parquet)
     delete(s3, bucket, malformed)
     with ThreadPoolExecutor(THREADS) as pool:
         list(pool.map(partial(complete, s3, bucket), uploads))
-    rows = sum(part.rows for part in parts.values())
-    if not rows:
+    if not any(key.startswith(parquet) for key, _, _ in uploads):
         s3.put_object(Bucket=bucket, Key=f"{parquet}part-00000.parquet", Body=no_rows())
-    for place in (malformed, parquet):
-        s3.put_object(Bucket=bucket, Key=f"{place}_SUCCESS", Body=b"")
-    logger.info("%s files are %s lines in s3://%s/%s", len(files), rows, bucket, parquet)
+    for folder in (malformed, parquet):
+        s3.put_object(Bucket=bucket, Key=f"{folder}_SUCCESS", Body=b"")
 
 
 def has_columns(part: Part, shape: Shape) -> bool:
@@ -401,22 +419,40 @@ def batches(s3: "S3Client", files: Iterable[File], report: Callable[..., None]) 
 
 
 def read_lines(s3: "S3Client", files: Iterable[File], report: Callable[..., None]) -> Iterator[Line]:
-    """Every line of every file, except blank lines.
-
-    A deleted file is reported: a retry would not find it either. Any other error of S3 (access, an archived object)
-    fails the run: after the cause is fixed, a retry reads the file.
-    """
+    """Every line of every file, except blank lines."""
     for file in files:
         uri = file[0]
-        bucket, key = split_uri(uri)
-        try:
-            body = s3.get_object(Bucket=bucket, Key=key)["Body"]
-        except s3.exceptions.NoSuchKey:
-            report(uri, None, None, "the file is gone: it was deleted after its manifest was written")
+        body = open_file(s3, file, partial(report, uri, None, None))
+        if body is None:
             continue
         for number, raw in enumerate(split_lines(body.iter_chunks(CHUNK_BYTES)), start=1):
             if raw.strip():
                 yield uri, number, raw
+
+
+def open_file(s3: "S3Client", file: File, report: Callable[[str], None]) -> "StreamingBody | None":
+    """The version that the manifest names, never another one; None if it is gone, which is reported with the reason: a
+    retry would not find it either.
+
+    Any other error of S3 (access, an archived object) is raised: after its cause is fixed, a retry reads the file.
+    """
+    uri, version_id, etag = file
+    bucket, key = split_uri(uri)
+    # The version id "null" is one of S3's: that of an object from before the bucket had versions.
+    if version_id is not None:
+        pinned, gone = {"VersionId": version_id}, GONE | GONE_VERSION
+    elif etag is not None:
+        pinned, gone = {"IfMatch": f'"{etag}"'}, GONE | GONE_CONTENT
+    else:
+        pinned, gone = {}, GONE
+    try:
+        return s3.get_object(Bucket=bucket, Key=key, **pinned)["Body"]  # type: ignore[arg-type]
+    except ClientError as error:
+        code = error.response["Error"]["Code"]
+        if code not in gone:
+            raise
+        report(gone[code])
+        return None
 
 
 def split_lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
@@ -516,12 +552,9 @@ def shape_of(values: Sequence[Any], levels: int = MAX_LEVELS) -> Shape:
 def shape_of_kind(kind: type, values: Sequence[Any], levels: int) -> Shape:
     """The shape of values of one type; there is at least one."""
     if kind is dict and levels:
-        columns: dict[str, list[Any]] = defaultdict(list)
-        for value in values:
-            for name, inner in value.items():
-                columns[name].append(inner)
-            if len(columns) > MAX_NAMES:
-                return JSON
+        columns = columns_of(values)
+        if len(columns) > MAX_NAMES:
+            return JSON
         return {name: shape_of(column, levels - 1) for name, column in columns.items()}
     if kind is list and levels:
         return [shape_of(list(chain.from_iterable(values)), levels - 1)]
@@ -529,6 +562,19 @@ def shape_of_kind(kind: type, values: Sequence[Any], levels: int) -> Shape:
         largest = max(abs(max(values)), abs(min(values)))
         return next((name for name, limit in WHOLE_NUMBERS.items() if largest <= limit), JSON)
     return SCALARS.get(kind, JSON)
+
+
+def columns_of(objects: Sequence[dict[str, Any]]) -> Mapping[str, Sequence[Any]]:
+    """The values of each name; of the first MAX_NAMES names and a few more, if there are many more."""
+    if len(set(map(tuple, objects))) == 1:
+        return dict(zip(objects[0], zip(*map(dict.values, objects), strict=True), strict=True))
+    columns: dict[str, list[Any]] = defaultdict(list)
+    for names in objects:
+        for name, value in names.items():
+            columns[name].append(value)
+        if len(columns) > MAX_NAMES:
+            break
+    return columns
 
 
 def merge(one: Shape, other: Shape) -> Shape:

@@ -9,7 +9,7 @@ import pytest
 
 from dev.emulator.emulator import Emulator
 from glue import ndjson_to_parquet
-from glue.ndjson_to_parquet import Part, complete, convert_share
+from glue.ndjson_to_parquet import File, Part, complete, convert_share
 from manifest_builder.manifests import to_document
 from tests.glue.job import INPUT_BUCKET, MANIFEST_BUCKET, OUTPUT_BUCKET, TRACKING_TABLE, Job, keys, ndjson, uri
 
@@ -125,6 +125,58 @@ def test_malformed_lines_go_aside_with_file_line_and_reason(job: Job) -> None:
     assert "not UTF-8" in reported[uri("bad.ndjson"), 4, '{"a": "\\xff"}']
     assert "digits" in reported[uri("too large.ndjson"), 2, '{"a": ' + "7" * 5000 + "}"]
     assert "gone" in reported[uri("gone.ndjson"), None, None]
+
+
+def test_of_a_versioned_bucket_the_versions_of_the_manifest_are_read_and_no_other(job: Job) -> None:
+    s3 = job.emulator.s3
+    s3.create_bucket(Bucket="versioned")
+    s3.put_object(Bucket="versioned", Key="older", Body=ndjson({"a": "older"}))
+    s3.put_bucket_versioning(Bucket="versioned", VersioningConfiguration={"Status": "Enabled"})
+    s3.put_object(Bucket="versioned", Key="older", Body=ndjson({"a": "newer"}))
+    files: list[File] = [("s3://versioned/older", "null", None)]
+    for key in ("replaced", "removed", "erased"):
+        version = s3.put_object(Bucket="versioned", Key=key, Body=ndjson({"a": key}))["VersionId"]
+        files.append((f"s3://versioned/{key}", version, None))
+    s3.put_object(Bucket="versioned", Key="replaced", Body=ndjson({"a": "another"}))
+    marker = s3.delete_object(Bucket="versioned", Key="removed")["VersionId"]
+    files.append(("s3://versioned/removed", marker, None))
+    s3.delete_object(Bucket="versioned", Key="erased", VersionId=version)
+    s3.put_object(Bucket="versioned", Key="erased", Body=ndjson({"a": "another"}))
+
+    output = job.convert(files)
+
+    assert sorted(row["a"] for row in output.rows) == ["older", "removed", "replaced"]
+    reasons = {line["file"]: line["reason"] for line in output.malformed}
+    assert set(reasons) == {"s3://versioned/erased", "s3://versioned/removed"}
+    assert "gone" in reasons["s3://versioned/erased"]
+    assert "delete marker" in reasons["s3://versioned/removed"]
+
+
+def test_of_a_bucket_without_versions_the_content_of_the_manifest_is_read_and_no_other(job: Job) -> None:
+    files: list[File] = []
+    for key in ("same", "replaced", "gone", "unpinned"):
+        etag = job.emulator.s3.put_object(Bucket=INPUT_BUCKET, Key=key, Body=ndjson({"a": key}))["ETag"]
+        files.append((uri(key), None, None if key == "unpinned" else etag.strip('"')))
+    job.emulator.s3.delete_object(Bucket=INPUT_BUCKET, Key="gone")
+    for key in ("replaced", "unpinned"):
+        job.emulator.s3.put_object(Bucket=INPUT_BUCKET, Key=key, Body=ndjson({"a": "another"}))
+
+    output = job.convert(files)
+
+    assert sorted((row["source_file"], row["a"]) for row in output.rows) == [
+        (uri("same"), "same"),
+        (uri("unpinned"), "another"),
+    ]
+    reasons = {line["file"]: line["reason"] for line in output.malformed}
+    assert set(reasons) == {uri("gone"), uri("replaced")}
+    assert "replaced" in reasons[uri("replaced")]
+    assert "gone" in reasons[uri("gone")]
+
+
+def test_any_other_error_of_s3_fails_the_run(job: Job) -> None:
+    with pytest.raises(Exception, match="NoSuchBucket"):
+        job.convert([("s3://no-such-bucket/1", None, None)], "failed")
+    assert everything(job, "date=2025-12-23/manifest=failed/") == {}
 
 
 def test_a_run_repeated_replaces_its_own_folders_and_touches_no_other(job: Job) -> None:

@@ -6,8 +6,10 @@ from decimal import Decimal
 from functools import reduce
 from itertools import permutations
 from typing import Any
+from unittest import mock
 
 import pytest
+from botocore.exceptions import ClientError
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -120,6 +122,73 @@ def test_the_arguments_that_glue_passes_are_parsed() -> None:
         "TRACKING_TABLE": "t",
         "OUTPUT_PATH": "s3://o",
     }
+
+
+# Which versions of which files are read
+
+
+def test_a_manifest_names_the_version_or_the_etag_of_each_file() -> None:
+    files: list[dict[str, Any]] = [
+        {"uri": "s3://b/1", "versionId": "v1", "etag": "e1", "sizeBytes": 1},
+        {"uri": "s3://b/2", "versionId": "null", "etag": None, "sizeBytes": 2},
+        {"uri": "s3://b/3", "versionId": None, "etag": "e3", "sizeBytes": 3},
+        {"uri": "s3://b/4", "versionId": None, "etag": "", "sizeBytes": 4},
+    ]
+    document = {"fileLocations": [{"URIPrefixes": [file["uri"] for file in files]}], "files": files}
+    assert job.files_of(document) == [
+        ("s3://b/1", "v1", "e1"),
+        ("s3://b/2", "null", None),
+        ("s3://b/3", None, "e3"),
+        ("s3://b/4", None, None),
+    ]
+
+
+def test_a_manifest_of_an_earlier_release_names_uris_only() -> None:
+    document = {"fileLocations": [{"URIPrefixes": ["s3://b/1"]}, {"URIPrefixes": ["s3://b/2"]}]}
+    assert job.files_of(document) == [("s3://b/1", None, None), ("s3://b/2", None, None)]
+
+
+VERSION, ETAG, NEITHER = ("s3://b/k", "v", "e"), ("s3://b/k", None, "e"), ("s3://b/k", None, None)
+
+
+@pytest.mark.parametrize(
+    ("file", "arguments"), [(VERSION, {"VersionId": "v"}), (ETAG, {"IfMatch": '"e"'}), (NEITHER, {})]
+)
+def test_exactly_the_version_that_the_manifest_names_is_asked_for(file: job.File, arguments: dict[str, str]) -> None:
+    s3: Any = mock.Mock()
+    report = mock.Mock()
+    s3.get_object.return_value = {"Body": "content"}
+    assert job.open_file(s3, file, report) == "content"  # type: ignore[comparison-overlap]
+    s3.get_object.assert_called_once_with(Bucket="b", Key="k", **arguments)
+    report.assert_not_called()
+
+
+@pytest.mark.parametrize(
+    "code", ["NoSuchKey", "NoSuchVersion", "MethodNotAllowed", "PreconditionFailed", "AccessDenied"]
+)
+@pytest.mark.parametrize(
+    ("file", "reported"),
+    [
+        (VERSION, {"NoSuchKey", "NoSuchVersion", "MethodNotAllowed"}),
+        (ETAG, {"NoSuchKey", "PreconditionFailed"}),
+        (NEITHER, {"NoSuchKey"}),
+    ],
+)
+def test_a_version_that_is_gone_is_reported_and_any_other_error_is_raised(
+    file: job.File, reported: set[str], code: str
+) -> None:
+    error = ClientError({"Error": {"Code": code}}, "GetObject")
+    s3: Any = mock.Mock()
+    report = mock.Mock()
+    s3.get_object.side_effect = error
+    if code in reported:
+        assert job.open_file(s3, file, report) is None
+        report.assert_called_once()
+    else:
+        with pytest.raises(ClientError):
+            job.open_file(s3, file, report)
+        report.assert_not_called()
+    s3.get_object.assert_called_once()
 
 
 # Which lines are data
