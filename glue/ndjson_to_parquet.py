@@ -63,8 +63,9 @@ CHUNK_BYTES = 1024**2
 # Input bytes per task, which writes one output file; the tasks are a multiple of the cores. Small tasks are distributed
 # evenly, large files need few read requests.
 BYTES_PER_TASK = 32 * 1024**2
-# Input bytes that a task holds in memory at a time, parsed; a row group of the output file.
+# Input bytes that a task holds in memory at a time: parsed, and as columns until a row group is written.
 BYTES_PER_BATCH = 4 * 1024**2
+BATCHES_PER_ROW_GROUP = 16
 BYTES_PER_UPLOAD_PART = 64 * 1024**2
 THREADS = 16
 
@@ -74,6 +75,8 @@ MAX_NAMES = 1000
 MAX_LEVELS = 30
 # Deeper lines are malformed. Python's parser gives up at about 950, earlier or later as its caller's stack is deep.
 MAX_NESTING = 800
+# Digits with their point. A double has 15 decimal digits, IEEE 754's DBL_DIG.
+SURE_DIGITS = 16
 # Columns that do not come from the data: the source file of a row, and the partition columns of the folder names.
 SOURCE = "source_file"
 RESERVED = (SOURCE, "date", "manifest")
@@ -334,49 +337,83 @@ def convert_share(
 
     `shape`: of the rows of all tasks, if it is known.
     """
-    import pyarrow.parquet
-
     number, files = share
     s3 = boto3.client("s3")
-    rows = refused = 0
-    written: Layout = None
-    writer: Any = None
-    is_complete = True
     # Parsed lines are many objects and no cycles: the collector would look at them again and again.
     gc.disable()
-    with TemporaryDirectory() as directory:
-        data, aside = Path(directory, "data"), Path(directory, "malformed")
-        with aside.open("wb") as reports:
+    try:
+        with TemporaryDirectory() as directory:
+            rows, reports = RowFile(Path(directory, "rows"), shape), ReportFile(Path(directory, "reports"))
+            for batch in batches(s3, files, reports.add):
+                rows.add(batch)
+            rows.close()
+            reports.close()
+            uploads = []
+            if rows.is_complete and rows.count:
+                uploads.append(upload(s3, bucket, f"{parquet}part-{number:05}.parquet", rows.path))
+            if rows.is_complete and reports.count:
+                uploads.append(upload(s3, bucket, f"{malformed}part-{number:05}.json", reports.path))
+    finally:
+        gc.enable()
+    return number, {} if rows.shape is None else rows.shape, rows.count, reports.count, uploads, rows.is_complete
 
-            def report(uri: str, line: int | None, text: str | None, reason: str) -> None:
-                nonlocal refused
-                refused += 1
-                fields = {"file": uri, "line_number": line, "text": text, "reason": reason}
-                found = {name: value for name, value in fields.items() if value is not None}
-                reports.write(json.dumps(found, ensure_ascii=False).encode() + b"\n")
 
-            for batch in batches(s3, files, report):
-                rows += len(batch.rows)
-                found = shape_of(batch.rows)
-                shape = found if shape is None else merge(shape, found)
-                if is_complete:
-                    is_complete = writer is None or layout(shape) == written
-                if is_complete:
-                    table = table_of(batch.rows, batch.texts, batch.sources, shape)
-                    if writer is None:
-                        written = layout(shape)
-                        writer = pyarrow.parquet.ParquetWriter(data, table.schema)
-                    writer.write_table(table)
-        if writer is not None:
-            writer.close()
-        uploads = []
-        if is_complete:
-            if rows:
-                uploads.append(upload(s3, bucket, f"{parquet}part-{number:05}.parquet", data))
-            if refused:
-                uploads.append(upload(s3, bucket, f"{malformed}part-{number:05}.json", aside))
-    gc.enable()
-    return number, {} if shape is None else shape, rows, refused, uploads, is_complete
+class RowFile:
+    """The Parquet file of a task. The first batch decides its columns, with the shape that is known before."""
+
+    def __init__(self, path: Path, shape: "Shape | None") -> None:
+        self.path = path
+        self.shape = shape
+        self.count = 0
+        self.is_complete = True
+        """False: a batch needs other columns. The file is of no use; only `shape` and `count` go on."""
+        self._layout: Layout = None
+        self._tables: list[Any] = []
+        self._writer: Any = None
+
+    def add(self, batch: "Batch") -> None:
+        found = shape_of(batch.rows)
+        self.shape = found if self.shape is None else merge(self.shape, found)
+        if not self.count:
+            self._layout = layout(self.shape)
+        self.count += len(batch.rows)
+        self.is_complete = self.is_complete and layout(self.shape) == self._layout
+        if self.is_complete:
+            self._tables.append(table_of(batch.rows, batch.texts, batch.sources, self.shape))
+        if len(self._tables) == BATCHES_PER_ROW_GROUP:
+            self._write()
+
+    def close(self) -> None:
+        if self._tables:
+            self._write()
+        if self._writer:
+            self._writer.close()
+
+    def _write(self) -> None:
+        import pyarrow.parquet
+
+        table = pyarrow.concat_tables(self._tables)
+        self._tables.clear()
+        self._writer = self._writer or pyarrow.parquet.ParquetWriter(self.path, table.schema)
+        self._writer.write_table(table)
+
+
+class ReportFile:
+    """The malformed lines of a task, and its files that are gone, as NDJSON."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.count = 0
+        self._file = path.open("wb")
+
+    def add(self, uri: str, line_number: int | None, text: str | None, reason: str) -> None:
+        self.count += 1
+        fields = {"file": uri, "line_number": line_number, "text": text, "reason": reason}
+        known = {name: value for name, value in fields.items() if value is not None}
+        self._file.write(json.dumps(known, ensure_ascii=False).encode() + b"\n")
+
+    def close(self) -> None:
+        self._file.close()
 
 
 def upload(s3: "S3Client", bucket: str, key: str, path: Path) -> Upload:
@@ -489,7 +526,7 @@ def strict_decoder() -> json.JSONDecoder:
 
 def loads(text: str, decoder: json.JSONDecoder) -> Any:
     """Raises ValueError, RecursionError."""
-    if text.count("{") + text.count("[") > MAX_NESTING:
+    if len(text) > MAX_NESTING and text.count("{") + text.count("[") > MAX_NESTING:
         check_nesting(text)
     document = text.strip(" \t\r\n")
     value, end = decoder.raw_decode(document)
@@ -521,6 +558,9 @@ def names_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def exact(digits: str) -> float | Decimal:
     """The double that gives these digits back, but for zeros and the form of the exponent; otherwise a Decimal."""
     number = float(digits)
+    # A double gives back any 15 digits that are neither very large nor very small.
+    if len(digits) <= SURE_DIGITS and "e" not in digits and "E" not in digits:
+        return number
     if repr(number) == digits:
         return number
     if math.isinf(number):
