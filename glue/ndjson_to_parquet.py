@@ -43,6 +43,7 @@ from itertools import chain
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from uuid import uuid4
 
 import boto3
 from botocore.exceptions import ClientError
@@ -66,6 +67,8 @@ BYTES_PER_TASK = 32 * 1024**2
 # Input bytes that a task holds in memory at a time: parsed, and as columns until a row group is written.
 BYTES_PER_BATCH = 4 * 1024**2
 BATCHES_PER_ROW_GROUP = 16
+# Lines that are parsed together: if one of them is malformed, each is parsed by itself.
+BYTES_PER_BLOCK = 64 * 1024
 BYTES_PER_UPLOAD_PART = 64 * 1024**2
 THREADS = 16
 
@@ -300,7 +303,7 @@ def no_rows() -> bytes:
     import pyarrow.parquet
 
     sink = pyarrow.BufferOutputStream()
-    pyarrow.parquet.write_table(table_of([], [], [], {}), sink)
+    pyarrow.parquet.write_table(table_of(Batch([], [], []), {}), sink)
     return bytes(sink.getvalue())
 
 
@@ -379,7 +382,7 @@ class RowFile:
         self.count += len(batch.rows)
         self.is_complete = self.is_complete and layout(self.shape) == self._layout
         if self.is_complete:
-            self._tables.append(table_of(batch.rows, batch.texts, batch.sources, self.shape))
+            self._tables.append(table_of(batch, self.shape))
         if len(self._tables) == BATCHES_PER_ROW_GROUP:
             self._write()
 
@@ -428,10 +431,10 @@ def upload(s3: "S3Client", bucket: str, key: str, path: Path) -> Upload:
 
 
 class Batch(NamedTuple):
-    """Rows of about BYTES_PER_BATCH, with the text and the source file of each."""
+    """Rows of about BYTES_PER_BATCH, with the line and the source file of each."""
 
     rows: list[dict[str, Any]]
-    texts: list[str]
+    lines: list[bytes]
     sources: list[str]
 
 
@@ -439,20 +442,32 @@ def batches(s3: "S3Client", files: Iterable[File], report: Callable[..., None]) 
     """The rows of all files. Reports the other lines, and the files that are gone: URI, line number, text, reason."""
     decoder = strict_decoder()
     batch, size = Batch([], [], []), 0
-    for uri, number, raw in read_lines(s3, files, report):
-        text, row, reason = parse_line(raw, decoder)
-        if row is None:
-            report(uri, number, text, reason)
-            continue
-        batch.rows.append(row)
-        batch.texts.append(text)
-        batch.sources.append(uri)
-        size += len(raw)
+    for block in blocks(read_lines(s3, files, report)):
+        rows = parse_together([line for _, _, line in block], decoder)
+        data, rows = (block, rows) if rows is not None else parse_one_by_one(block, decoder, report)
+        batch.rows.extend(rows)
+        batch.lines.extend(line for _, _, line in data)
+        batch.sources.extend(uri for uri, _, _ in data)
+        size += sum(len(line) for _, _, line in data)
         if size >= BYTES_PER_BATCH:
             yield batch
             batch, size = Batch([], [], []), 0
     if batch.rows:
         yield batch
+
+
+def blocks(lines: Iterable[Line]) -> Iterator[list[Line]]:
+    """Lines of about BYTES_PER_BLOCK together."""
+    block: list[Line] = []
+    size = 0
+    for line in lines:
+        block.append(line)
+        size += len(line[2])
+        if size >= BYTES_PER_BLOCK:
+            yield block
+            block, size = [], 0
+    if block:
+        yield block
 
 
 def read_lines(s3: "S3Client", files: Iterable[File], report: Callable[..., None]) -> Iterator[Line]:
@@ -504,19 +519,60 @@ def split_lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
 # Lines
 
 
+def parse_together(lines: Sequence[bytes], decoder: json.JSONDecoder) -> list[dict[str, Any]] | None:
+    """The objects of the lines, parsed as one list, which is faster; None if a line has to be looked at by itself.
+
+    A mark between the lines, which no line can contain, tells fragments that are JSON only together from whole lines:
+    each mark has to be an element of the list, with one object on each side. A string cannot reach across a line
+    break, so no mark is part of a string.
+    """
+    if any(len(line) > MAX_NESTING and line.count(b"{") + line.count(b"[") > MAX_NESTING for line in lines):
+        return None
+    mark = uuid4().hex
+    try:
+        text = f',\n"{mark}",\n'.encode().join(lines).decode()
+        values = loads(f"[{text}]", decoder)
+    except (ValueError, RecursionError):
+        return None
+    rows = values[::2]
+    is_whole = len(values) == 2 * len(lines) - 1 and values[1::2] == [mark] * (len(lines) - 1)
+    return rows if is_whole and set(map(type, rows)) == {dict} else None
+
+
+def parse_one_by_one(
+    block: Iterable[Line], decoder: json.JSONDecoder, report: Callable[..., None]
+) -> tuple[list[Line], list[dict[str, Any]]]:
+    """The lines that are data, and the object of each. Reports the other lines."""
+    data, rows = [], []
+    for line in block:
+        uri, number, raw = line
+        text, row, reason = parse_line(raw, decoder)
+        if row is None:
+            report(uri, number, text, reason)
+            continue
+        data.append(line)
+        rows.append(row)
+    return data, rows
+
+
 def parse_line(raw: bytes, decoder: json.JSONDecoder) -> tuple[str, dict[str, Any] | None, str | None]:
     """A line as text, and its object; or why it is malformed: not one JSON object (RFC 8259), or it would lose data."""
     try:
-        text = raw.decode()
+        text = text_of(raw)
     except UnicodeDecodeError as error:
         return raw.decode(errors="backslashreplace"), None, f"not UTF-8: {error}"
-    # Many files from Windows begin with a byte order mark.
-    text = text.removeprefix("\ufeff")
     try:
+        if text.count("{") + text.count("[") > MAX_NESTING:
+            check_nesting(text)
         value = loads(text, decoder)
     except (ValueError, RecursionError) as error:
         return text, None, f"{error}"
     return (text, value, None) if isinstance(value, dict) else (text, None, "not a JSON object")
+
+
+def text_of(line: bytes) -> str:
+    """Raises UnicodeDecodeError. Many files from Windows begin with a byte order mark."""
+    return line.decode().removeprefix("\ufeff")
 
 
 def strict_decoder() -> json.JSONDecoder:
@@ -526,8 +582,6 @@ def strict_decoder() -> json.JSONDecoder:
 
 def loads(text: str, decoder: json.JSONDecoder) -> Any:
     """Raises ValueError, RecursionError."""
-    if len(text) > MAX_NESTING and text.count("{") + text.count("[") > MAX_NESTING:
-        check_nesting(text)
     document = text.strip(" \t\r\n")
     value, end = decoder.raw_decode(document)
     if end != len(document):
@@ -673,18 +727,18 @@ def is_struct(fields: Mapping[str, Shape]) -> bool:
 # Tables
 
 
-def table_of(rows: Sequence[dict[str, Any]], texts: Sequence[str], sources: Sequence[str], shape: Shape) -> Any:
+def table_of(batch: Batch, shape: Shape) -> Any:
     """The rows as a pyarrow.Table with the columns of this shape."""
     import pyarrow
 
     columns = layout(shape)
     if columns is None or not isinstance(shape, dict):
-        arrays, names = [pyarrow.array(texts, pyarrow.string())], ["line"]
+        arrays, names = [pyarrow.array(map(text_of, batch.lines), pyarrow.string())], ["line"]
     else:
-        written = AsWritten(texts)
+        written = AsWritten(batch.lines)
         arrays, names = [], []
         for name, (column, type_) in columns.items():
-            values = [row.get(name) for row in rows]
+            values = [row.get(name) for row in batch.rows]
             if has_text(shape[name]):
                 values = [
                     value
@@ -694,7 +748,7 @@ def table_of(rows: Sequence[dict[str, Any]], texts: Sequence[str], sources: Sequ
                 ]
             arrays.append(pyarrow.array(values, arrow_type(type_)))
             names.append(column)
-    return pyarrow.Table.from_arrays([*arrays, pyarrow.array(sources, pyarrow.string())], [*names, SOURCE])
+    return pyarrow.Table.from_arrays([*arrays, pyarrow.array(batch.sources, pyarrow.string())], [*names, SOURCE])
 
 
 def arrow_type(type_: ColumnType) -> Any:
@@ -729,14 +783,14 @@ NUMBER = "\ud800"
 class AsWritten:
     """The rows of a batch with their numbers as they are written, marked by NUMBER. Parsed when a row is asked for."""
 
-    def __init__(self, texts: Sequence[str]) -> None:
-        self._texts = texts
+    def __init__(self, lines: Sequence[bytes]) -> None:
+        self._lines = lines
         self._decoder = json.JSONDecoder(parse_float=NUMBER.__add__, parse_int=NUMBER.__add__)
         self._rows: dict[int, dict[str, Any]] = {}
 
     def row(self, index: int) -> dict[str, Any]:
         if index not in self._rows:
-            self._rows[index] = self._decoder.decode(self._texts[index])
+            self._rows[index] = self._decoder.decode(text_of(self._lines[index]))
         return self._rows[index]
 
 

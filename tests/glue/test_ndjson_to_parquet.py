@@ -218,7 +218,8 @@ def test_no_upload_is_left_by_a_task_that_runs_again_for_other_columns(job: Job)
 
 
 def test_columns_that_change_within_a_task_are_those_of_all_its_rows(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ndjson_to_parquet, "BYTES_PER_BATCH", 1)
+    for limit in ("BYTES_PER_BLOCK", "BYTES_PER_BATCH", "BATCHES_PER_ROW_GROUP"):
+        monkeypatch.setattr(ndjson_to_parquet, limit, 1)
     rows = [{"a": 1}, {"a": 2, "b": [{}]}, {"a": 2.5}, {"b": [1, "x", None]}]
     job.emulator.s3.put_object(Bucket=INPUT_BUCKET, Key="1.ndjson", Body=ndjson(*rows) + b"bad")
     share = 0, [(uri("1.ndjson"), None, None)]

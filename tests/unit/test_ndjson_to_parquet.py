@@ -245,6 +245,44 @@ def test_any_other_line_is_malformed_with_a_reason(raw: bytes, says: str) -> Non
     json.dumps(text).encode()
 
 
+FRAGMENTS = [
+    [b'{"a": [1', b"2]}"],
+    [b'{"a": [1', b"2]}, {}"],
+    [b'{"a": "', b'"}'],
+    [b'{"a": "\\', b'"}'],
+    [b'{"a": 1}, {"b": 2}', b'{"c": 3}'],
+    [b"{}, {}, {}"],
+    [b'{"a": 1', b'"b": 2}', b"{}"],
+    [b'{"a": [{}', b"{}]}", b"{}", b"{}, {}"],
+    [b"{}] , [{}", b"{}"],
+    [b"[]", b"{}"],
+    [b"{}", b"{}", b'{"a": NaN}'],
+    [b'{"a": "\\ud800"}', b'{"a": "\\udc00"}'],
+    [b'{"a": ' + b"[" * job.MAX_NESTING + b"]" * job.MAX_NESTING + b"}", b"{}"],
+    [b'\xef\xbb\xbf{"a": 1}', b"{}"],
+    [b'{"a": "\xc3', b'\xbc"}'],
+]
+
+
+@pytest.mark.parametrize("lines", FRAGMENTS)
+def test_lines_that_are_json_only_together_are_looked_at_one_by_one(lines: list[bytes]) -> None:
+    assert job.parse_together(lines, job.strict_decoder()) is None
+
+
+@given(
+    st.lists(
+        st.sampled_from([line for lines in FRAGMENTS for line in lines])
+        | st.text('{}[]",:\\1a ', min_size=1, max_size=12).map(str.encode),
+        min_size=1,
+        max_size=5,
+    )
+)
+def test_lines_parsed_together_are_the_same_as_one_by_one(lines: list[bytes]) -> None:
+    together = job.parse_together(lines, job.strict_decoder())
+    each = [parse(line)[1] for line in lines]
+    assert together is None or together == each
+
+
 def test_a_surrogate_pair_is_a_character() -> None:
     assert parse(b'{"a": "\\ud83d\\uDE00"}')[1] == {"a": "\U0001f600"}
 
@@ -322,7 +360,7 @@ def test_a_double_is_exact_or_refused(digits: str) -> None:
 @pytest.mark.parametrize("digits", [*DIGITS_OF_DOUBLES, *OTHER_DIGITS, "-0", "18446744073709551616"])
 def test_text_has_every_number_as_it_was_written(digits: str) -> None:
     text = f'{{"a": {digits}, "b": [ {digits}, "{digits}", "\\u00fc", null, true], "c": {{"d": {digits}}}}}'
-    written = job.AsWritten([text]).row(0)
+    written = job.AsWritten([text.encode()]).row(0)
     shapes: dict[str, Shape] = {"a": "json", "b": "json", "c": {"d": "json"}}
     values = {name: job.with_text(json.loads(text)[name], written[name], shape) for name, shape in shapes.items()}
     assert values == {"a": digits, "b": f'[{digits},"{digits}","ü",null,true]', "c": {"d": digits}}
