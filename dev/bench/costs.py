@@ -265,7 +265,14 @@ def total(usage_lines: list[Line], fixed_lines: list[Line]) -> float:
     return dollars(usage_lines) + dollars(fixed_lines) * MILLION / data().files_per_month
 
 
-def glue_per_million(counts: Counts) -> float:
-    """The smallest job, one for each manifest."""
-    dpu_hours = data().assumed("glue", "dpu") * data().assumed("glue", "minutes") / 60
+def glue_per_million(counts: Counts, minutes: float | None = None) -> float:
+    """One job run for each manifest; the smallest, if no minutes are given."""
+    minutes = data().assumed("glue", "minutes") if minutes is None else minutes
+    dpu_hours = data().assumed("glue", "dpu") * minutes / 60
     return data().price("glue_dpu_hour").of(counts.manifests / counts.files * MILLION * dpu_hours)
+
+
+def job_seconds(megabytes_per_core: float) -> float:
+    """Of the default Glue job for a full manifest, if a vCPU of Glue does as much as a core here."""
+    rate = megabytes_per_core * data().assumed("glue", "vcpus")
+    return data().assumed("glue", "start_seconds") + data().assumed("glue", "manifest_mb") / rate

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Sequence
+from math import ceil
 
 from dev.bench import bars, costs, deployment
 from dev.bench.bars import DAYS, TYPICAL
@@ -255,6 +256,31 @@ def throughput(record: Record) -> str:
     )
 
 
+def glue_job(record: Record) -> str:
+    """What the default Glue job reads a second here, and its price per million files beside the workflow's."""
+    timed = record.timings["Glue job"]
+    rate, cores = timed["MB a second"], timed["machine"]["cores"]
+    seconds = costs.job_seconds(rate["all"] / cores)
+    minutes = ceil(seconds / 60)
+    usage = costs.dollars(costs.usage(record.counts[TYPICAL], deployment.settings("prod")))
+    return (
+        f"{timed['MB']['all']:.0f} MB in {timed['lines']['all']:,.0f} lines on {cores:.0f} cores, at a load of "
+        f"{timed['machine']['load']:.1f}: **{rate['all']:.1f} MB/s** (median of the runs; the best {rate['best']:.1f}; "
+        f"the first {rate['first']:.1f}, with the imports of Spark's Python workers). `json.loads` alone, in one "
+        f"process: {rate['json.loads']:.1f} MB/s.\n\n"
+    ) + table(
+        ("Dollars per million files", "Quantity", "Dollars"),
+        [
+            ("the workflow, prod, usage", "", f"{usage:.2f}"),
+            (
+                "the Glue job, two G.1X workers",
+                f"{seconds:.0f} s a manifest, rounded up to {minutes} min",
+                f"{costs.glue_per_million(record.counts[TYPICAL], minutes):.2f}",
+            ),
+        ],
+    )
+
+
 def limits(record: Record) -> str:
     """The rate of files at which each quota is reached, from the measured use per file."""
     counts = record.counts[TYPICAL].per_file()
@@ -298,6 +324,7 @@ BLOCKS = {
     "durations": durations,
     "cold start": cold_start,
     "throughput": throughput,
+    "glue job": glue_job,
     "limits": limits,
 }
 

@@ -14,7 +14,7 @@ import pytest
 from dev.emulator.emulator import Emulator
 from dev.paths import ROOT
 from dev.template import table_schema
-from tests.glue.job import INPUT_BUCKET, MANIFEST_BUCKET, TRACKING_TABLE, Job
+from tests.glue.job import INPUT_BUCKET, MANIFEST_BUCKET, OUTPUT_BUCKET, TRACKING_TABLE, Job
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -45,7 +45,7 @@ def emulator() -> Iterator[Emulator]:
             "there is no Java for Spark: install Java 17 (on Debian and Ubuntu: apt install openjdk-17-jre-headless)"
         )
     with Emulator() as emulator:
-        for bucket in (INPUT_BUCKET, MANIFEST_BUCKET):
+        for bucket in (INPUT_BUCKET, MANIFEST_BUCKET, OUTPUT_BUCKET):
             emulator.s3.create_bucket(Bucket=bucket)
         emulator.dynamodb.create_table(TableName=TRACKING_TABLE, **table_schema())
         yield emulator

@@ -1,18 +1,23 @@
 """Input and output of the Glue job in tests."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from functools import reduce
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any, Self
+from uuid import uuid4
 
 from dev.emulator.emulator import Emulator
 from glue import ndjson_to_parquet as job
+from glue.ndjson_to_parquet import File
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+    from pyspark.sql import DataFrame, SparkSession
 
 INPUT_BUCKET = "input"
 MANIFEST_BUCKET = "manifests"
+OUTPUT_BUCKET = "output"
 TRACKING_TABLE = "tracking"
 
 
@@ -22,29 +27,49 @@ def uri(key: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """The two folders that a run writes for one manifest."""
+    """The two folders that a run writes for one manifest, downloaded."""
 
-    folder: str
     root: Path
     spark: "SparkSession"
+
+    @classmethod
+    def download(cls, emulator: Emulator, spark: "SparkSession", folder: str, root: Path) -> Self:
+        for kind in ("parquet", "malformed"):
+            (root / kind).mkdir(parents=True)
+            for key in keys(emulator, f"{kind}/{folder}/"):
+                emulator.s3.download_file(OUTPUT_BUCKET, key, str(root / kind / PurePosixPath(key).name))
+        return cls(root, spark)
+
+    @property
+    def names(self) -> dict[str, list[str]]:
+        return {kind.name: sorted(path.name for path in kind.iterdir()) for kind in self.root.iterdir()}
 
     @property
     def types(self) -> dict[str, str]:
         """Columns in their order, with their types."""
-        return dict(self.spark.read.parquet(self.parquet).dtypes)
+        return dict(self._table.dtypes)
 
     @property
     def rows(self) -> list[dict[str, Any]]:
-        return [row.asDict(recursive=True) for row in self.spark.read.parquet(self.parquet).collect()]
+        return [row.asDict(recursive=True) for row in self._table.collect()]
 
     @property
     def malformed(self) -> list[dict[str, Any]]:
-        files = sorted((self.root / "malformed" / self.folder).glob("*.json"))
+        files = sorted((self.root / "malformed").glob("*.json"))
         return [json.loads(line) for file in files for line in file.read_text().splitlines()]
 
     @property
-    def parquet(self) -> str:
-        return f"{self.root}/parquet/{self.folder}"
+    def _table(self) -> "DataFrame":
+        """Every file has all columns, so Spark may take them from any of them."""
+        files = sorted(str(path) for path in (self.root / "parquet").glob("*.parquet"))
+        tables = [self.spark.read.parquet(file) for file in files]
+        assert all(set(table.columns) == set(tables[0].columns) for table in tables)
+        return reduce(lambda one, other: one.unionByName(other), tables)
+
+
+def keys(emulator: Emulator, prefix: str) -> list[str]:
+    pages = emulator.s3.get_paginator("list_objects_v2").paginate(Bucket=OUTPUT_BUCKET, Prefix=prefix)
+    return [item["Key"] for page in pages for item in page.get("Contents", [])]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +86,13 @@ class Job:
                 self.emulator.s3.delete_object(Bucket=INPUT_BUCKET, Key=key)
             else:
                 self.emulator.s3.put_object(Bucket=INPUT_BUCKET, Key=key, Body=content)
-        size_bytes = sum(len(content or b"") for content in files.values())
+        return self.convert([(uri(key), None, None) for key in files], manifest)
+
+    def convert(self, files: Sequence[File], manifest: str = "batch-0001-a") -> Output:
         folder = f"date=2025-12-23/manifest={manifest}"
-        job.convert(self.spark, [uri(key) for key in files], size_bytes, str(self.root), folder)
-        return Output(folder, self.root, self.spark)
+        # As many tasks as cores, if there are as many files.
+        job.convert(self.spark, files, 1, f"s3://{OUTPUT_BUCKET}", folder)
+        return Output.download(self.emulator, self.spark, folder, self.root / uuid4().hex)
 
 
 def ndjson(*rows: Any) -> bytes:

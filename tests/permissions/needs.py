@@ -86,16 +86,17 @@ def _s3(call: Call) -> Iterator[Need]:
         case "CopyObject" | "UploadPartCopy":
             yield from _read(arguments["CopySource"], call.status)
             yield Need("s3:PutObject", _object(arguments))
-        case "PutObject" | "CreateMultipartUpload" | "CompleteMultipartUpload":
+        case "PutObject" | "CreateMultipartUpload" | "UploadPart" | "CompleteMultipartUpload":
             yield Need("s3:PutObject", _object(arguments))
         case "DeleteObject" | "AbortMultipartUpload":
             yield Need(f"s3:{call.operation}", _object(arguments))
+        case "DeleteObjects":
+            for item in arguments["Delete"]["Objects"]:
+                yield Need("s3:DeleteObject", f"{_bucket(arguments)}/{item['Key']}")
         case "ListObjectsV2":
             yield Need("s3:ListBucket", _bucket(arguments))
         case "ListObjectVersions":
             yield Need("s3:ListBucketVersions", _bucket(arguments))
-        case "GetBucketLocation":
-            yield Need("s3:GetBucketLocation", _bucket(arguments))
         case _:
             raise unknown(call)
 

@@ -2,6 +2,8 @@
 
 import json
 from collections.abc import Callable
+from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any
 from unittest import mock
 
@@ -43,21 +45,7 @@ SMALLEST_PART = 5 * MB
 
 JOB = "GlueJob"
 SCRIPT = {"Bucket": "aws-sam-cli-managed-default-samclisourcebucket-1", "Key": f"{NAME_PREFIX}/0123456789abcdef"}
-OUTPUT = {"Bucket": OUTPUT_BUCKET, "Key": "parquet/date=2025-12-23/manifest=batch-0001/part-00000.parquet"}
-CALLS_OF_GLUE_AND_SPARK = [
-    Call(JOB, "s3", "GetObject", SCRIPT, 200),
-    *(
-        Call(JOB, "s3", operation, OUTPUT, 200)
-        for operation in (
-            "ListObjectsV2",
-            "GetBucketLocation",
-            "GetObject",
-            "PutObject",
-            "AbortMultipartUpload",
-            "DeleteObject",
-        )
-    ),
-]
+CALL_OF_GLUE = Call(JOB, "s3", "GetObject", SCRIPT, 200)
 """With the role of the job, where no recording can see it."""
 
 
@@ -79,7 +67,8 @@ def record() -> list[Call]:
         manifest_path = prepare_manifest(world)
         with recording.calls_of(JOB):
             the_glue_job_reads(manifest_path)
-    return calls + CALLS_OF_GLUE_AND_SPARK
+            the_glue_job_writes()
+    return [*calls, CALL_OF_GLUE]
 
 
 def a_large_message_is_divided(lab: Lab) -> None:
@@ -152,6 +141,7 @@ def prepare_manifest(world: World) -> str:
     commit(manifest)
     uris = [f"s3://{INPUT_BUCKET}/{name}.ndjson" for name in ("there", "gone")]
     world.s3.put_object(Bucket=INPUT_BUCKET, Key="there.ndjson", Body=b"{}")
+    world.s3.create_bucket(Bucket=OUTPUT_BUCKET)
     key = manifest.file_path.removeprefix(f"s3://{MANIFEST_BUCKET}/")
     world.s3.put_object(
         Bucket=MANIFEST_BUCKET, Key=key, Body=to_document(NamedFile(uri, None, None, None) for uri in uris).encode()
@@ -162,7 +152,24 @@ def prepare_manifest(world: World) -> str:
 def the_glue_job_reads(manifest_path: str) -> None:
     dynamodb = boto3.client("dynamodb")
     assert ndjson_to_parquet.take_manifest(dynamodb, TRACKING_TABLE, DATE, manifest_path, "jr_1", lambda seconds: None)
-    assert len(list(ndjson_to_parquet.read_lines(ndjson_to_parquet.read_manifest(manifest_path)))) == 2
+    files, gone = ndjson_to_parquet.read_manifest(manifest_path), mock.Mock()
+    assert len(list(ndjson_to_parquet.read_lines(boto3.client("s3"), files, gone))) == 1
+    gone.assert_called_once()
+    for version in ("null", "gone"):
+        ndjson_to_parquet.open_file(boto3.client("s3"), (files[0][0], version, None), gone)
+
+
+def the_glue_job_writes() -> None:
+    """A run that replaces the output of an earlier one, after a task has run twice."""
+    s3, folders = boto3.client("s3"), ("parquet/date=2025-12-23/manifest=a/", "malformed/date=2025-12-23/manifest=a/")
+    with NamedTemporaryFile() as file:
+        Path(file.name).write_bytes(b"rows")
+        for _ in range(2):
+            first, second = (
+                ndjson_to_parquet.upload(s3, OUTPUT_BUCKET, folders[0] + "x", Path(file.name)) for _ in "12"
+            )
+            ndjson_to_parquet.abort(s3, OUTPUT_BUCKET, first)
+            ndjson_to_parquet.publish(s3, OUTPUT_BUCKET, *folders, [second])
 
 
 def rows_expire(world: World) -> None:

@@ -217,7 +217,7 @@ def test_whoever_reads_input_files_reads_those_of_the_bucket_that_there_is() -> 
         for resource in (statement["Resource"] if isinstance(statement["Resource"], list) else [statement["Resource"]])
         if "Bucket" in str(resource) and isinstance(resource.get("Fn::Sub"), list)
     ]
-    assert read == [THE_INPUT_BUCKET] * 7
+    assert read == [THE_INPUT_BUCKET] * 8
 
 
 def test_a_rule_sends_what_comes_and_goes_in_an_existing_bucket_to_the_queue() -> None:

@@ -2,17 +2,20 @@
 
 import json
 import sys
+from decimal import Decimal
 from functools import reduce
 from itertools import permutations
 from typing import Any
+from unittest import mock
 
 import pytest
+from botocore.exceptions import ClientError
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dev.simulator.world import TRACKING_TABLE
 from glue import ndjson_to_parquet as job
-from glue.ndjson_to_parquet import Shape, merge, shape_of, spark_type
+from glue.ndjson_to_parquet import Shape, column_type, merge
 from tests.unit.support import DATE, Account, a_manifest, aws_error, commit, failing
 
 PATH = a_manifest().file_path
@@ -121,7 +124,78 @@ def test_the_arguments_that_glue_passes_are_parsed() -> None:
     }
 
 
+# Which versions of which files are read
+
+
+def test_a_manifest_names_the_version_or_the_etag_of_each_file() -> None:
+    files: list[dict[str, Any]] = [
+        {"uri": "s3://b/1", "versionId": "v1", "etag": "e1", "sizeBytes": 1},
+        {"uri": "s3://b/2", "versionId": "null", "etag": None, "sizeBytes": 2},
+        {"uri": "s3://b/3", "versionId": None, "etag": "e3", "sizeBytes": 3},
+        {"uri": "s3://b/4", "versionId": None, "etag": "", "sizeBytes": 4},
+    ]
+    document = {"fileLocations": [{"URIPrefixes": [file["uri"] for file in files]}], "files": files}
+    assert job.files_of(document) == [
+        ("s3://b/1", "v1", "e1"),
+        ("s3://b/2", "null", None),
+        ("s3://b/3", None, "e3"),
+        ("s3://b/4", None, None),
+    ]
+
+
+def test_a_manifest_of_an_earlier_release_names_uris_only() -> None:
+    document = {"fileLocations": [{"URIPrefixes": ["s3://b/1"]}, {"URIPrefixes": ["s3://b/2"]}]}
+    assert job.files_of(document) == [("s3://b/1", None, None), ("s3://b/2", None, None)]
+
+
+VERSION, ETAG, NEITHER = ("s3://b/k", "v", "e"), ("s3://b/k", None, "e"), ("s3://b/k", None, None)
+
+
+@pytest.mark.parametrize(
+    ("file", "arguments"), [(VERSION, {"VersionId": "v"}), (ETAG, {"IfMatch": '"e"'}), (NEITHER, {})]
+)
+def test_exactly_the_version_that_the_manifest_names_is_asked_for(file: job.File, arguments: dict[str, str]) -> None:
+    s3: Any = mock.Mock()
+    report = mock.Mock()
+    s3.get_object.return_value = {"Body": "content"}
+    assert job.open_file(s3, file, report) == "content"  # type: ignore[comparison-overlap]
+    s3.get_object.assert_called_once_with(Bucket="b", Key="k", **arguments)
+    report.assert_not_called()
+
+
+@pytest.mark.parametrize(
+    "code", ["NoSuchKey", "NoSuchVersion", "MethodNotAllowed", "PreconditionFailed", "AccessDenied"]
+)
+@pytest.mark.parametrize(
+    ("file", "reported"),
+    [
+        (VERSION, {"NoSuchKey", "NoSuchVersion", "MethodNotAllowed"}),
+        (ETAG, {"NoSuchKey", "PreconditionFailed"}),
+        (NEITHER, {"NoSuchKey"}),
+    ],
+)
+def test_a_version_that_is_gone_is_reported_and_any_other_error_is_raised(
+    file: job.File, reported: set[str], code: str
+) -> None:
+    error = ClientError({"Error": {"Code": code}}, "GetObject")
+    s3: Any = mock.Mock()
+    report = mock.Mock()
+    s3.get_object.side_effect = error
+    if code in reported:
+        assert job.open_file(s3, file, report) is None
+        report.assert_called_once()
+    else:
+        with pytest.raises(ClientError):
+            job.open_file(s3, file, report)
+        report.assert_not_called()
+    s3.get_object.assert_called_once()
+
+
 # Which lines are data
+
+
+def parse(raw: bytes) -> tuple[str, dict[str, Any] | None, str | None]:
+    return job.parse_line(raw, job.strict_decoder())
 
 
 @pytest.mark.parametrize(
@@ -135,9 +209,10 @@ def test_the_arguments_that_glue_passes_are_parsed() -> None:
     ],
 )
 def test_a_json_object_is_data(raw: bytes) -> None:
-    text, reason = job.check(raw)
+    text, row, reason = parse(raw)
     assert reason is None
     assert text == raw.decode("utf-8-sig")
+    assert row == json.loads(text)
 
 
 @pytest.mark.parametrize(
@@ -156,20 +231,71 @@ def test_a_json_object_is_data(raw: bytes) -> None:
         (b'{"a": {"b": 1, "b": 2}}', "an object names 'b' twice"),
         (b'{"a": "\\ud800x"}', "surrogates not allowed"),
         (b'{"a": "\xff"}', "not UTF-8"),
-        (b'{"a":' * 100_000, "recursion"),
+        (b'{"a":' * 100_000, "nested in each other"),
+        (b'{"a": ' + b"[" * 800 + b"]" * 800 + b"}", "nested in each other"),
         (b'{"a": ' + b"9" * 5000 + b"}", "digits"),
     ],
 )
 def test_any_other_line_is_malformed_with_a_reason(raw: bytes, says: str) -> None:
-    text, reason = job.check(raw)
+    text, row, reason = parse(raw)
+    assert row is None
     assert reason
     assert says in reason
     assert text
     json.dumps(text).encode()
 
 
+FRAGMENTS = [
+    [b'{"a": [1', b"2]}"],
+    [b'{"a": [1', b"2]}, {}"],
+    [b'{"a": "', b'"}'],
+    [b'{"a": "\\', b'"}'],
+    [b'{"a": 1}, {"b": 2}', b'{"c": 3}'],
+    [b"{}, {}, {}"],
+    [b'{"a": 1', b'"b": 2}', b"{}"],
+    [b'{"a": [{}', b"{}]}", b"{}", b"{}, {}"],
+    [b"{}] , [{}", b"{}"],
+    [b"[]", b"{}"],
+    [b"{}", b"{}", b'{"a": NaN}'],
+    [b'{"a": "\\ud800"}', b'{"a": "\\udc00"}'],
+    [b'{"a": ' + b"[" * job.MAX_NESTING + b"]" * job.MAX_NESTING + b"}", b"{}"],
+    [b'\xef\xbb\xbf{"a": 1}', b"{}"],
+    [b'{"a": "\xc3', b'\xbc"}'],
+]
+
+
+@pytest.mark.parametrize("lines", FRAGMENTS)
+def test_lines_that_are_json_only_together_are_looked_at_one_by_one(lines: list[bytes]) -> None:
+    assert job.parse_together(lines, job.strict_decoder()) is None
+
+
+@given(
+    st.lists(
+        st.sampled_from([line for lines in FRAGMENTS for line in lines])
+        | st.text('{}[]",:\\1a ', min_size=1, max_size=12).map(str.encode),
+        min_size=1,
+        max_size=5,
+    )
+)
+def test_lines_parsed_together_are_the_same_as_one_by_one(lines: list[bytes]) -> None:
+    together = job.parse_together(lines, job.strict_decoder())
+    each = [parse(line)[1] for line in lines]
+    assert together is None or together == each
+
+
 def test_a_surrogate_pair_is_a_character() -> None:
-    assert job.check(b'{"a": "\\ud83d\\uDE00"}')[1] is None
+    assert parse(b'{"a": "\\ud83d\\uDE00"}')[1] == {"a": "\U0001f600"}
+
+
+def test_a_line_that_is_nested_as_deeply_as_allowed_is_data_however_deep_the_stack_is() -> None:
+    raw = b'{"a": ' + b"[" * (job.MAX_NESTING - 1) + b"]" * (job.MAX_NESTING - 1) + b"}"
+    _, row, reason = parse(raw)
+    assert reason is None
+    assert row
+
+
+def test_brackets_in_strings_do_not_count_as_nesting() -> None:
+    assert parse(json.dumps({"a": "[" * 2000, '"{[': "\\" * 2000 + "{" * 2000}).encode())[2] is None
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 1000])
@@ -179,7 +305,72 @@ def test_lines_are_split_correctly_wherever_the_chunks_end(size: int) -> None:
     assert list(job.split_lines(chunks)) == content.split(b"\n")
 
 
+DIGITS_OF_DOUBLES = [
+    "-0.0",
+    "0.0",
+    "0.1",
+    "1.50",
+    "1E5",
+    "1e-7",
+    "100.00e+02",
+    "2.5E+00",
+    "0e5",
+    "-1.0",
+    "1.7976931348623157e308",
+]
+"""A double gives them back, but for zeros and the form of the exponent."""
+OTHER_DIGITS = [
+    "12345678901234567890.12",
+    "0.10000000000000000001",
+    "0.30000000000000004000001",
+    "1e-400",
+    "-9007199254740993.0",
+    "1e-99999999999999999999",
+    "3.14159265358979323846",
+]
+
+
+@pytest.mark.parametrize("digits", DIGITS_OF_DOUBLES)
+def test_a_number_that_a_double_gives_back_is_a_double(digits: str) -> None:
+    _, row, _ = parse(f'{{"a": {digits}}}'.encode())
+    assert row
+    assert repr(row["a"]) == repr(float(digits))
+    assert job.shape_of([row]) == {"a": "double"}
+
+
+@pytest.mark.parametrize("digits", OTHER_DIGITS)
+def test_a_number_that_no_double_gives_back_makes_its_column_text(digits: str) -> None:
+    _, row, reason = parse(f'{{"a": {digits}}}'.encode())
+    assert reason is None
+    assert row
+    for neighbour in (1.5, 1, None, "text"):
+        assert column_type(job.shape_of([row, {"a": neighbour}])) == {"a": "string"}
+
+
+@given(st.decimals(allow_nan=False, allow_infinity=False).map(str) | st.floats(-1e300, 1e300).map(repr))
+def test_a_double_is_exact_or_refused(digits: str) -> None:
+    if Decimal(digits).adjusted() > 300:
+        return
+    number = job.exact(digits)
+    is_exact = Decimal(repr(float(digits))) == Decimal(digits)
+    assert isinstance(number, float) is is_exact
+    assert Decimal(number if isinstance(number, Decimal) else repr(number)) == Decimal(digits)
+
+
+@pytest.mark.parametrize("digits", [*DIGITS_OF_DOUBLES, *OTHER_DIGITS, "-0", "18446744073709551616"])
+def test_text_has_every_number_as_it_was_written(digits: str) -> None:
+    text = f'{{"a": {digits}, "b": [ {digits}, "{digits}", "\\u00fc", null, true], "c": {{"d": {digits}}}}}'
+    written = job.AsWritten([text.encode()]).row(0)
+    shapes: dict[str, Shape] = {"a": "json", "b": "json", "c": {"d": "json"}}
+    values = {name: job.with_text(json.loads(text)[name], written[name], shape) for name, shape in shapes.items()}
+    assert values == {"a": digits, "b": f'[{digits},"{digits}","ü",null,true]', "c": {"d": digits}}
+
+
 # The columns and their types
+
+
+def shape_of(value: Any) -> Shape:
+    return job.shape_of([value])
 
 
 @pytest.mark.parametrize(
@@ -188,7 +379,7 @@ def test_lines_are_split_correctly_wherever_the_chunks_end(size: int) -> None:
         ([1, 2], "long"),
         ([1, None], "long"),
         ([2**63 - 1, 1], "long"),
-        ([2**63, 1], "decimal(38,0)"),
+        ([2**63, 1], "decimal"),
         ([10**38, 1], "string"),
         ([1, 1.5], "double"),
         ([2**53 + 1, 1.5], "string"),
@@ -205,21 +396,20 @@ def test_lines_are_split_correctly_wherever_the_chunks_end(size: int) -> None:
 )
 def test_a_field_has_the_narrowest_type_that_holds_all_its_values_exactly(values: list[Any], type_: str) -> None:
     for order in permutations(values):
-        assert spark_type(reduce(merge, map(shape_of, order))) == type_
+        assert column_type(reduce(merge, map(shape_of, order))) == type_
 
 
 def test_objects_are_merged_by_name_and_lists_by_element() -> None:
     shape = merge(shape_of({"a": [{"x": 1}, {"y": [1.5]}]}), shape_of({"a": [{"y": [1], "x": "t"}], "b": None}))
-    assert shape == {"a": [{"x": "string", "y": ["double"]}], "b": "null"}
-    element = job.struct_of({"x": "string", "y": ["double"]})
-    assert spark_type(shape)["fields"][0]["type"] == {"type": "array", "elementType": element, "containsNull": True}
+    assert shape == {"a": [{"x": "json", "y": ["double"]}], "b": "null"}
+    assert column_type(shape) == {"a": [{"x": "string", "y": ["double"]}], "b": "string"}
 
 
 def test_an_object_with_too_many_names_is_kept_as_text() -> None:
     one = {f"user-{number}": number for number in range(job.MAX_NAMES)}
-    assert isinstance(spark_type(shape_of(one)), dict)
-    assert spark_type(shape_of(one | {"user-x": 1})) == "string"
-    assert merge(shape_of(one), shape_of({"user-x": 1})) == "string"
+    assert isinstance(column_type(shape_of(one)), dict)
+    assert column_type(shape_of(one | {"user-x": 1})) == "string"
+    assert merge(shape_of(one), shape_of({"user-x": 1})) == "json"
 
 
 def test_a_value_that_is_nested_too_deeply_is_kept_as_text() -> None:
@@ -231,7 +421,7 @@ def test_a_value_that_is_nested_too_deeply_is_kept_as_text() -> None:
         assert isinstance(shape, dict)
         assert isinstance(shape["a"], list)
         shape = shape["a"][0]
-    assert shape == "string"
+    assert shape == "json"
 
 
 documents = st.recursive(
@@ -248,6 +438,11 @@ def test_the_order_of_lines_and_files_does_not_matter(values: list[Any]) -> None
         shapes.add(as_text(merge(merge(a, b), c)))
         shapes.add(as_text(merge(a, merge(b, c))))
     assert len(shapes) == 1
+
+
+@given(st.lists(documents, min_size=1, max_size=6))
+def test_the_shape_of_several_values_is_that_of_each_merged(values: list[Any]) -> None:
+    assert job.shape_of(values) == reduce(merge, map(shape_of, values))
 
 
 @given(documents, documents)
