@@ -29,15 +29,16 @@ class Stack:
     def facts(self) -> Facts:
         return read_facts(self.emulator, self.deployment, [], [])
 
-    def event(self, key: str, size_bytes: int, sequencer: str = "01") -> str:
-        """The S3 notification of an object. Only QuarantineFile reads the object itself."""
+    def event(self, key: str, size_bytes: int, sequencer: str = "01", **changes: str) -> str:
+        """The S3 notification of an object. Only QuarantineFile and the job read the object itself."""
+        facts = {"key": key, "size": size_bytes, "eTag": f"{len(key):032x}", "sequencer": sequencer}
         record = {
             "eventSource": "aws:s3",
             "eventName": "ObjectCreated:Put",
             "eventTime": "2025-12-23T00:00:00.000Z",
             "s3": {
                 "bucket": {"name": self.deployment.input_bucket},
-                "object": {"key": key, "size": size_bytes, "eTag": f"{len(key):032x}", "sequencer": sequencer},
+                "object": facts | changes,
             },
         }
         return json.dumps({"Records": [record]})
