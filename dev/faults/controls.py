@@ -60,7 +60,19 @@ from dev.faults.scenarios import (
 )
 from dev.simulator.world import INPUT_BUCKET, TRACKING_TABLE, Function
 from dev.template import all_states
-from manifest_builder import aws, batching, clock, job_runs, manifests, planning, queues, redelivery, turns, versions
+from manifest_builder import (
+    aws,
+    batching,
+    clock,
+    job_runs,
+    manifests,
+    planning,
+    queues,
+    redelivery,
+    removals,
+    turns,
+    versions,
+)
 from manifest_builder.batching import PendingFile
 from manifest_builder.documents import NamedFile
 from manifest_builder.errors import RunNotRecorded
@@ -996,13 +1008,13 @@ CONTROLS = [
         "a pending file that is deleted is pending no more",
         REMOVALS,
         invariants.what_was_removed_before_the_cut_is_in_no_manifest,
-        double=replaced(versions, "remove", removal_only_recorded(versions.remove)),
+        double=replaced(removals, "remove", removal_only_recorded(removals.remove)),
     ),
     Control(
         "the deletion of a file that nothing is known of leaves a row",
         REMOVALS,
         invariants.every_input_is_accounted_for,
-        double=replaced(versions, "is_worth_a_row", lambda removal: False),
+        double=replaced(removals, "is_worth_a_row", lambda removal: False),
     ),
     Control(
         "a released file is tracked only if it is still there",

@@ -1,4 +1,6 @@
-"""What an arriving version, or a removal, makes of the file's row. Pure: no AWS call, no clock, no settings.
+"""What an arriving version makes of the file's row. Pure: no AWS call, no clock, no settings.
+
+What a removal makes of it is in `removals`.
 
 Events come late, twice and in any order. S3 orders the versions of a key by `sequencer`; where an event or the row has
 none (backfill, release), `is_current` asks S3 which version is the current one.
@@ -13,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from manifest_builder import clock, files
-from manifest_builder.files import NULL_VERSION, FileVersion, ObjectVersion, Removal
+from manifest_builder.files import NULL_VERSION, FileVersion, ObjectVersion
 from manifest_builder.rows import FileRow, megabytes
 
 Outcome = Literal["tracked", "quarantined", "deleted", "duplicate", "superseded", "untracked"]
@@ -93,14 +95,14 @@ def arrive(
             row, Place(place.date_prefix, files.version_name(file, str(file.version_id))), file, refusal, at
         )
         counted = row if kept else replace(row, older_versions=(row.older_versions or 0) + 1)
-        return Change(late.outcome, counted, _apart(late.row), kept)
+        return Change(late.outcome, counted, apart_of(late.row), kept)
     if relation is not None:
         return Change(relation)
     newest = _written(row, place, file, refusal, at)
     if row is None or row.version_id in (None, NULL_VERSION, file.version_id):
         return Change(newest.outcome, newest.row)
     counted = replace(newest.row, older_versions=None if row.older_versions is None else row.older_versions + 1)
-    return Change(newest.outcome, counted, _apart(replace(row, file_name=files.version_name(file, row.version_id))))
+    return Change(newest.outcome, counted, apart_of(replace(row, file_name=files.version_name(file, row.version_id))))
 
 
 def _may_be_kept(version_id: str, row: FileRow | None) -> bool:
@@ -114,7 +116,8 @@ def is_late(file: FileVersion, row: FileRow) -> bool:
     return row.removed_before is None or files.is_newer(file.sequencer, than=row.removed_before)
 
 
-def _apart(row: FileRow) -> FileRow:
+def apart_of(row: FileRow) -> FileRow:
+    """The row of a version that is not the newest one any more: what only the file's row tells is left out."""
     return replace(row, older_versions=None, removed_before=None)
 
 
@@ -145,89 +148,6 @@ def _written(row: FileRow | None, place: Place, file: FileVersion, refusal: Refu
     return _Written("tracked", replace(written, pending_since=pending_since))
 
 
-def remove(
-    row: FileRow | None, place: Place, removal: Removal, at: Moment, is_current: IsCurrent, kept_row: KeptRow
-) -> Change:
-    """A file, or one version of it, was removed: the change of the file's row (None: the table has none).
-
-    A pending file becomes `deleted`. For a manifested or quarantined file only `deleted_at` is recorded. `superseded`:
-    the row is of a later version. `untracked`: there is no row, and none is needed.
-
-    If the file was removed, older versions that are still pending are deleted too: see `is_removed_with_its_file`.
-    """
-    if row is None:
-        return Change("deleted", _tombstone(place, removal, at)) if is_worth_a_row(removal) else Change("untracked")
-    if removal.version_id not in (None, NULL_VERSION, row.version_id) and row.older_versions is not None:
-        return _remove_older(row, place, removal, at, kept_row)
-    relation = relation_of_removal(removal, row, is_current)
-    removed_before = row.removed_before
-    if removal.version_id is None and (row.version_id or row.removed_before):
-        removed_before = _later(removed_before, removal.sequencer or (row.sequencer if relation is None else None))
-    if relation is not None:
-        is_news = relation == "superseded" and removed_before != row.removed_before
-        return Change(relation, replace(row, removed_before=removed_before) if is_news else None)
-    changed = removed(row, at)
-    if removal.version_id is None and removal.sequencer:
-        # An older version whose event comes after this one is superseded.
-        changed = replace(changed, sequencer=removal.sequencer)
-    return Change("deleted", replace(changed, removed_before=removed_before))
-
-
-def _remove_older(row: FileRow, place: Place, removal: Removal, at: Moment, kept_row: KeptRow) -> Change:
-    """A version that is not the newest one was permanently removed."""
-    version_id = str(removal.version_id)
-    kept = kept_row(version_id) if row.older_versions else None
-    if kept is not None:
-        return Change("duplicate" if kept.deleted_at else "deleted", row, removed(kept, at), kept)
-    if not is_worth_a_row(removal):
-        return Change("untracked")
-    apart = _tombstone(Place(place.date_prefix, files.version_name(removal, version_id)), removal, at)
-    return Change("deleted", replace(row, older_versions=(row.older_versions or 0) + 1), _apart(apart))
-
-
-def removed(row: FileRow, at: Moment) -> FileRow:
-    """The row after the removal of its version."""
-    changed = replace(row, deleted_at=row.deleted_at or at.now, updated_at=at.now)
-    if row.status == "pending":
-        changed = replace(changed, status="deleted", pending_since=None, ttl=at.expires or row.ttl)
-    return changed
-
-
-def _tombstone(place: Place, removal: Removal, at: Moment) -> FileRow:
-    """The row of a file, or a version, whose creation is not known yet."""
-    return FileRow(
-        date_prefix=place.date_prefix,
-        file_name=place.file_name,
-        file_path=removal.file_path,
-        status="deleted",
-        created_at=at.now,
-        deleted_at=at.now,
-        updated_at=at.now,
-        version_id=removal.version_id,
-        # The removal of one version says nothing of the others: its sequencer must not make them late.
-        sequencer=None if removal.version_id else removal.sequencer,
-        older_versions=0,
-        removed_before=None if removal.version_id else removal.sequencer,
-        ttl=at.expires,
-    )
-
-
-def _later(one: str | None, other: str | None) -> str | None:
-    """The later of two sequencers."""
-    if one is None or other is None:
-        return one or other
-    return other if files.is_newer(other, than=one) else one
-
-
-def is_removed_with_its_file(kept: FileRow, row: FileRow) -> bool:
-    """Whether a pending version that is kept apart was removed together with its file. `row`: the file's row."""
-    if kept.status != "pending" or row.removed_before is None:
-        return False
-    if kept.sequencer:
-        return not files.is_newer(kept.sequencer, than=row.removed_before)
-    return row.deleted_at is not None
-
-
 def relation_of(file: FileVersion, row: FileRow, is_current: IsCurrent) -> Unchanged | None:
     """How an arriving version stands to the row of its path; None: it is newer."""
     is_same = is_version_of(file, row)
@@ -246,24 +166,6 @@ def relation_of(file: FileVersion, row: FileRow, is_current: IsCurrent) -> Uncha
     return "duplicate" if is_same else "superseded"
 
 
-def relation_of_removal(removal: Removal, row: FileRow, is_current: IsCurrent) -> Unchanged | None:
-    """How a removal stands to the row of its path; None: it ends the version that the row is of."""
-    if removal.version_id or not removal.sequencer:
-        row_version = row.version_id or NULL_VERSION
-        names_this = removal.version_id == row_version if removal.version_id else not row.sequencer
-        # S3 gives the version id "null" to one version after another.
-        is_later = removal.sequencer and row.sequencer and files.is_newer(row.sequencer, than=removal.sequencer)
-        if not names_this or (removal.version_id == NULL_VERSION and is_later):
-            return "superseded"
-        return "duplicate" if row.deleted_at is not None else None
-    if row.sequencer:
-        if files.is_newer(removal.sequencer, than=row.sequencer):
-            return None
-        return "superseded" if files.is_newer(row.sequencer, than=removal.sequencer) else "duplicate"
-    # The row has no sequencer, so this may be the removal of an earlier version.
-    return "superseded" if is_current(ObjectVersion(row.version_id, row.etag or "")) else None
-
-
 def is_version_of(file: FileVersion, row: FileRow) -> bool:
     """Whether the row of this path is of this very version: by version id, else by sequencer, else by etag and size."""
     if file.version_id or row.version_id:
@@ -271,13 +173,3 @@ def is_version_of(file: FileVersion, row: FileRow) -> bool:
     if file.sequencer and row.sequencer:
         return not (files.is_newer(file.sequencer, row.sequencer) or files.is_newer(row.sequencer, file.sequencer))
     return bool(file.etag) and file.etag == row.etag and file.size_bytes == row.file_size_bytes
-
-
-def is_worth_a_row(removal: Removal) -> bool:
-    """Whether the creation of an unknown file may still come after its removal, and a row would show that it is late.
-
-    A key without a date has its row on the day of its creation, which the event of the removal does not tell.
-    """
-    names_a_moment = removal.version_id != NULL_VERSION if removal.version_id else removal.sequencer is not None
-    may_be_valid = files.has_accepted_extension(removal.key)
-    return names_a_moment and may_be_valid and files.date_in_key(removal.key) is not None

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from manifest_builder import versions
+from manifest_builder import removals, versions
 from manifest_builder.files import NULL_VERSION, FileVersion, ObjectVersion, Removal
 from manifest_builder.rows import FileRow
 from manifest_builder.versions import Change, Moment, Place, Refusal
@@ -40,7 +40,7 @@ def arrive(row: FileRow | None, file: FileVersion, is_current: versions.IsCurren
 
 
 def remove(row: FileRow | None, removal: Removal, is_current: versions.IsCurrent = never_asked) -> Change:
-    return versions.remove(row, PLACE, removal, Moment(NOW, None), is_current, none_kept)
+    return removals.remove(row, PLACE, removal, Moment(NOW, None), is_current, none_kept)
 
 
 def a_removal(version_id: str | None = None, sequencer: str | None = NEW, key: str = KEY) -> Removal:
@@ -122,12 +122,12 @@ def test_relation_of_a_version_if_s3_has_to_be_asked(
 def test_relation_of_a_removal(
     removal: tuple[str | None, str | None], row: dict[str, Any], relation: str | None
 ) -> None:
-    assert versions.relation_of_removal(a_removal(*removal), a_row(**row), never_asked) == relation
+    assert removals.relation_of_removal(a_removal(*removal), a_row(**row), never_asked) == relation
 
 
 def test_relation_of_a_removal_to_a_row_without_sequencer_if_s3_has_to_be_asked() -> None:
-    assert versions.relation_of_removal(a_removal(), a_row(etag="e"), answers(True)) == "superseded"
-    assert versions.relation_of_removal(a_removal(), a_row(etag="e"), answers(False)) is None
+    assert removals.relation_of_removal(a_removal(), a_row(etag="e"), answers(True)) == "superseded"
+    assert removals.relation_of_removal(a_removal(), a_row(etag="e"), answers(False)) is None
 
 
 @pytest.mark.parametrize(
@@ -237,7 +237,7 @@ class Table:
     def take(self, event: FileVersion | Removal, is_current: versions.IsCurrent) -> None:
         at = Moment(NOW, None)
         if isinstance(event, Removal):
-            change = versions.remove(self.row, PLACE, event, at, is_current, self.kept.get)
+            change = removals.remove(self.row, PLACE, event, at, is_current, self.kept.get)
         else:
             change = versions.arrive(self.row, PLACE, event, None, at, is_current, self.kept.get)
         if change.apart:
@@ -246,8 +246,8 @@ class Table:
         self.row = change.row or self.row
         if isinstance(event, Removal) and self.row:
             for version_id, kept in self.kept.items():
-                if versions.is_removed_with_its_file(kept, self.row):
-                    self.kept[version_id] = versions.removed(kept, at)
+                if removals.is_removed_with_its_file(kept, self.row):
+                    self.kept[version_id] = removals.removed(kept, at)
 
     def final(self) -> tuple[Any, ...]:
         """What must not depend on the order of events. A deleted row may lack the attributes of its file, and a version

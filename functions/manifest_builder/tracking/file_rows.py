@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
-from manifest_builder import clock, files, inputs, versions
+from manifest_builder import clock, files, inputs, removals, versions
 from manifest_builder.errors import RowContended
 from manifest_builder.files import FileName, FileVersion, Removal
 from manifest_builder.rows import FileRow, sort_key_candidates
@@ -49,12 +49,12 @@ def record_quarantine(date_prefix: str, file: FileVersion, reason: str, copied_t
 
 
 def record_removal(date_prefix: str, removal: Removal) -> Stored:
-    """Records the removal of a file: see `versions.remove`. Raises RowContended."""
+    """Records the removal of a file: see `removals.remove`. Raises RowContended."""
     row = find_row(date_prefix, removal)
 
     def remove(row: FileRow | None, place: Place) -> Change:
         kept_row = partial(_kept_row, date_prefix, removal)
-        return versions.remove(row, place, removal, _moment(), partial(inputs.is_current, removal), kept_row)
+        return removals.remove(row, place, removal, _moment(), partial(inputs.is_current, removal), kept_row)
 
     stored = _store(date_prefix, removal, remove, known=row)
     if stored.row and removal.version_id is None and stored.row.older_versions != 0:
@@ -164,9 +164,9 @@ def _remove_older_versions(row: FileRow, removal: Removal) -> None:
     """Older versions that are still pending were removed with their file. Doing it twice changes nothing."""
     at = _moment()
     for kept in older_versions(row.date_prefix, removal):
-        if versions.is_removed_with_its_file(kept, row):
+        if removals.is_removed_with_its_file(kept, row):
             # If it was marked meanwhile, the removal came during the cut.
-            _put(versions.removed(kept, at), kept)
+            _put(removals.removed(kept, at), kept)
 
 
 def _store(date_prefix: str, file: FileName, decide: Decide, known: FileRow | None = None) -> Stored:
