@@ -220,16 +220,17 @@ def play(seed: int) -> Played:
     }
     begin = {"A": 0} | {name: draw.randrange(50) for name in others}
     skews = dict.fromkeys(acts, timedelta(0)) | draw.choice([{}, {draw.choice(list(acts)): draw.choice(SKEWS)}])
+    has_versions = draw.random() < 0.5
     fault = draw.choice([None, Fault(draw.randrange(FIRST_CALLS), draw.choice(FAULTS), draw.random() < 0.5)])
     story = [
-        f"{beginning}; A brings {files} file(s)",
+        f"{beginning}; A brings {files} file(s) into a bucket {'with' if has_versions else 'without'} versions",
         *(f"{name} is {other}, not before turn {begin[name]}" for name, other in others.items()),
     ]
     story += [f"{name} {stall}" for name, stall in stalls.items()]
     story += [f"the clock of {name} is {skew.total_seconds():+.0f} s off" for name, skew in skews.items() if skew]
     story += [str(fault or "no fault")]
 
-    with Lab(environment=LIMIT_30_MB, faults=(fault,) if fault else ()) as lab:
+    with Lab(environment=LIMIT_30_MB, has_versions=has_versions, faults=(fault,) if fault else ()) as lab:
 
         def pass_time(passing: timedelta) -> None:
             lab.later += passing

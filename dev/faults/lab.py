@@ -175,6 +175,8 @@ class Lab(World):
     faults: tuple[Fault, ...] = ()
     skews: dict[str, timedelta] = field(default_factory=dict)
     """By state name: how far the clock of its function is ahead, besides what `skewed` says of all functions."""
+    has_versions: bool = False
+    """Whether every upload gets a version id."""
     outage: Outage | None = None
     """All calls of its service fail, as long as it lasts."""
     rival: Callable[["Lab"], None] | None = None
@@ -259,6 +261,8 @@ class Lab(World):
 
     def upload(self, key: str, size_bytes: int, *, sequencer: str = "01", **event: Any) -> dict[str, str]:
         """As in World: the event is still under way."""
+        if self.has_versions:
+            event["version_id"] = f"v{sequencer}"
         self.seen.versions.append(Version(key, size_bytes, sequencer, event.get("version_id")))
         self.seen.messages.append(super().upload(key, size_bytes, sequencer=sequencer, **event))
         return self.seen.messages[-1]
