@@ -269,9 +269,12 @@ def prepare_forgotten_namesake(lab: Lab) -> None:
 
 
 def send_again_and_fill(lab: Lab) -> None:
-    """The event of the second one comes again, with a file that fills a batch."""
+    """A file fills a batch with the second one. Then the second one's event comes again, with another file."""
+    lab.arrive(f"b/{DAY}-of-another-name.ndjson", 15 * MB)
+    lab.deliver_all()
     lab.repeat(lab.seen.messages[0])
-    arrive(lab, 1, folder="b")
+    lab.deliver_all()
+    arrive(lab, 1, folder="c")
     lab.deliver_all()
 
 
