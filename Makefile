@@ -63,7 +63,7 @@ test-glue: $(GLUE)/.installed ## the default Glue job on a Spark of this machine
 faults: $(DEV)/.installed ## crash every call of every scenario (35 minutes), and write docs/reliability.md; after an interruption: ARGS="--resume"
 	@PYTHONPATH=functions $(DEV)/bin/python -m dev.faults $(ARGS)
 
-load: $(DEV)/.installed ## 2,000 files on the deployed stack while functions are killed at random, and Lambda is out for a while
+load: $(DEV)/.installed ## 2,000 files and 1,000 overwrites on the deployed stack while functions are killed at random, and Lambda is out for a while
 	@PYTHONPATH=functions $(DEV)/bin/python -m dev.faults.load $(ARGS)
 
 bench: $(BENCH)/.installed ## cost and speed beside a monolith's, measured (15 minutes): docs/performance.md

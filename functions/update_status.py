@@ -92,16 +92,16 @@ def mark_files(date_prefix: str, manifest: dict[str, Any]) -> tuple[int, int]:
     files = [file for file in waiting if file.file_path in named and named[file.file_path].names(file)]
     marking_of_pending = marking.mark_manifested(date_prefix, files, manifest_path, cut, until)
     marked, left = marking_of_pending.marked, marking_of_pending.left
-    # Usually empty. The rest was marked by an earlier attempt, or deleted since the cut; or, in a bucket without
-    # versions, replaced.
+    # Usually empty. The rest was marked by an earlier attempt, deleted since the cut, or, in a bucket without versions,
+    # replaced.
     others = [named[path] for path in named.keys() - {file.file_path for file in marked}]
     if others and not left:
-        marking_of_deleted = marking.mark_deleted(date_prefix, others, manifest_path, cut, until)
-        marked = marked + marking_of_deleted.marked
-        if marking_of_deleted.left:
+        marking_of_others = marking.mark_others(date_prefix, others, manifest_path, cut, until)
+        marked = marked + marking_of_others.marked
+        if marking_of_others.left:
             logger.warning(
                 "rows of deleted files were not read before the deadline",
-                extra={"manifest_path": manifest_path, "files_left": marking_of_deleted.left},
+                extra={"manifest_path": manifest_path, "files_left": marking_of_others.left},
             )
     if marked:
         count("FilesManifested", len(marked))

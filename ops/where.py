@@ -84,11 +84,11 @@ def find_rows(file: FileVersion, date_prefix: str | None, screen: Screen) -> lis
 
 
 def _with_older_versions(rows: list[FileRow], file: FileVersion) -> list[FileRow]:
-    """Each row, and behind it those of the versions that were replaced, the newest one first."""
+    """Each row, and behind it those of the file's older versions, beginning with the last that became known."""
     found: list[FileRow] = []
     for row in rows:
         older = file_rows.older_versions(row.date_prefix, file) if row.older_versions != 0 else ()
-        found += [row, *sorted(older, key=lambda version: version.sequencer or version.created_at, reverse=True)]
+        found += [row, *sorted(older, key=lambda version: version.created_at, reverse=True)]
     return found
 
 

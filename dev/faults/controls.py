@@ -33,6 +33,7 @@ from dev.faults.outages import Outlasted
 from dev.faults.scenarios import (
     ASKED_AT_EVERY_SWEEP,
     DAY,
+    DELETED_VERSIONS,
     LARGE,
     MB,
     NAMESAKE,
@@ -184,6 +185,15 @@ class Control:
 
 
 # Parts of doubles
+
+
+def both(one: Double, other: Double) -> Double:
+    @contextmanager
+    def doubles() -> Iterator[None]:
+        with one(), other():
+            yield
+
+    return doubles
 
 
 def deliver_a_file(lab: Lab) -> None:
@@ -1061,7 +1071,16 @@ CONTROLS = [
         "a version whose row moves during the marking is marked",
         Overtaken("a newer version comes during the marking", deliver_a_file, prepare_versions),
         invariants.every_version_is_named_by_one_manifest_or_waits,
-        double=replaced(marking, "names_of_pending", lambda file: [file.file_name]),
+        double=both(
+            replaced(marking, "present_names", lambda file: [file.file_name]),
+            replaced(marking, "mark_others", lambda *_: marking.Marking([], 0)),
+        ),
+    ),
+    Control(
+        "older versions that wait are deleted with their file",
+        DELETED_VERSIONS,
+        invariants.what_was_removed_before_the_cut_is_in_no_manifest,
+        double=replaced(file_rows, "_remove_older_versions", lambda row, removal: None),
     ),
     Control(
         "a manifest names one version of a file",
@@ -1082,7 +1101,8 @@ UNREACHABLE = {
         "the cut covers it: a row that is marked or quarantined has no pending_since, which fails the comparison"
     ),
     "the cut is not later than the greatest pending_since among the chosen": (
-        "a version that comes before the marking is there before the start, so the job reads it; one that comes after "
+        "marked is the version that the manifest names; without versions, one that comes before the marking is there "
+        "before the start, so the job reads it; one that comes after "
         "the marking is pending since after the cut, however late that is"
     ),
 }

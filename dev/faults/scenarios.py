@@ -301,6 +301,21 @@ def deliver_other_versions(lab: Lab) -> None:
     lab.deliver_all()
 
 
+def prepare_waiting_versions(lab: Lab) -> None:
+    """Two versions of one file wait; together they are not enough for a manifest."""
+    for sequencer in ("01", "02"):
+        lab.arrive(f"a/{DAY}-0.ndjson", 14 * MB, sequencer, f"v{sequencer}")
+    lab.deliver_all()
+
+
+def delete_waiting_versions(lab: Lab) -> None:
+    """The file is deleted; then the date gets a batch without it."""
+    lab.remove(f"a/{DAY}-0.ndjson", "03")
+    lab.deliver_all()
+    arrive(lab, 2, folder="b")
+    lab.deliver_all()
+
+
 def deliver(lab: Lab) -> None:
     lab.deliver_all()
 
@@ -340,6 +355,9 @@ REMOVALS = Scenario("files are deleted before and after their manifest is cut", 
 RELEASE = Scenario("a released file is deleted before its event comes", delete_released, prepare_released_file)
 LARGE = Divided("a large message is divided", deliver, prepare_large_message)
 VERSIONS = Scenario("versions of files that a manifest names", deliver_other_versions, prepare_versions)
+DELETED_VERSIONS = Scenario(
+    "a file is deleted while two of its versions wait", delete_waiting_versions, prepare_waiting_versions
+)
 VANISHED = Scenario("a manifest's object is deleted before its job is started", deliver, prepare_vanished)
 NAMESAKE = Scenario(
     "a namesake's row has expired under an earlier setting", send_again_and_fill, prepare_forgotten_namesake
@@ -363,6 +381,7 @@ SCENARIOS = [
     Scenario("the ends of two runs were never told", sweep, prepare_untold_runs, ASKED_AT_EVERY_SWEEP),
     REMOVALS,
     VERSIONS,
+    DELETED_VERSIONS,
     RELEASE,
     LARGE,
     VANISHED,

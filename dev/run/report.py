@@ -73,9 +73,9 @@ def files_table(facts: Facts, notes: dict[str, str]) -> Table:
             Text("unknown to the workflow", style="bold red"),
         )
     counts = Counter(row.status for row in facts.files)
-    table.title = (
-        f"Files: {len(facts.files)}  ({', '.join(f'{count} {status}' for status, count in counts.most_common())})"
-    )
+    files, versions = len({row.uri for row in facts.files}), len(facts.files)
+    title = f"Files: {files}" + (f" in {versions} versions" if versions > files else "")
+    table.title = f"{title}  ({', '.join(f'{count} {status}' for status, count in counts.most_common())})"
     return table
 
 

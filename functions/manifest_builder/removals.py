@@ -5,7 +5,7 @@ from dataclasses import replace
 from manifest_builder import files
 from manifest_builder.files import NULL_VERSION, ObjectVersion, Removal
 from manifest_builder.rows import FileRow
-from manifest_builder.versions import Change, IsCurrent, KeptRow, Moment, Place, Unchanged, apart_of
+from manifest_builder.versions import Change, IsCurrent, KeptRow, Moment, Place, Unchanged, apart_of, with_one_more
 
 
 def remove(
@@ -16,7 +16,7 @@ def remove(
     A pending file becomes `deleted`. For a manifested or quarantined file only `deleted_at` is recorded. `superseded`:
     the row is of a later version. `untracked`: there is no row, and none is needed.
 
-    If the file was removed, older versions that are still pending are deleted too: see `is_removed_with_its_file`.
+    The rows apart of a file that was removed are not changed here: see `is_removed_with_its_file`.
     """
     if row is None:
         return Change("deleted", _tombstone(place, removal, at)) if is_worth_a_row(removal) else Change("untracked")
@@ -37,7 +37,7 @@ def remove(
 
 
 def _remove_older(row: FileRow, place: Place, removal: Removal, at: Moment, kept_row: KeptRow) -> Change:
-    """A version that is not the newest one was permanently removed."""
+    """A version that the file's row is not of was permanently removed."""
     version_id = str(removal.version_id)
     kept = kept_row(version_id) if row.older_versions else None
     if kept is not None:
@@ -45,7 +45,7 @@ def _remove_older(row: FileRow, place: Place, removal: Removal, at: Moment, kept
     if not is_worth_a_row(removal):
         return Change("untracked")
     apart = _tombstone(Place(place.date_prefix, files.version_name(removal, version_id)), removal, at)
-    return Change("deleted", replace(row, older_versions=(row.older_versions or 0) + 1), apart_of(apart))
+    return Change("deleted", with_one_more(row), apart_of(apart))
 
 
 def removed(row: FileRow, at: Moment) -> FileRow:

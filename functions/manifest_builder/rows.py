@@ -94,12 +94,12 @@ def names_of_version(file_path: str, version_id: str | None) -> list[str]:
     return sort_key_candidates(location) + ([files.version_name(location, version_id)] if version_id else [])
 
 
-def names_of_pending(file: PendingFile) -> list[str]:
-    """The sort key under which the version was found, and that to which its row moves when a newer version comes."""
-    if not file.version_id:
-        return [file.file_name]
-    apart = files.version_name(files.Location.from_path(file.file_path), file.version_id)
-    return list(dict.fromkeys((file.file_name, apart)))
+def present_names(found: "PendingFile | FileRow") -> list[str]:
+    """The sort key under which a version was found, and that to which its row moves when a newer version comes."""
+    if not found.version_id:
+        return [found.file_name]
+    apart = files.version_name(files.Location.from_path(found.file_path), found.version_id)
+    return list(dict.fromkeys((found.file_name, apart)))
 
 
 def megabytes(size_bytes: int) -> Decimal:

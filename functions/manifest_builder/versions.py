@@ -64,12 +64,6 @@ class Change:
     known_apart: FileRow | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Written:
-    outcome: Outcome
-    row: FileRow
-
-
 def arrive(
     row: FileRow | None,
     place: Place,
@@ -84,28 +78,27 @@ def arrive(
     A version that is new to the table becomes pending, or quarantined if there is a `refusal`: in the file's row if it
     is the newest one, else in a row apart. A known version changes nothing.
     """
+    outcome: Outcome = "quarantined" if refusal else "tracked"
     kept = kept_row(file.version_id) if file.version_id and _may_be_kept(file.version_id, row) else None
     if kept is not None:
         was_restored = kept.status == "deleted" and is_current(ObjectVersion(file.version_id, file.etag))
         if row is None or not was_restored:
             return Change("duplicate")
+        return Change(outcome, row, _older(row, file, refusal, at), known_apart=kept)
     relation = relation_of(file, row, is_current) if row is not None else None
-    if row is not None and (kept is not None or (relation == "superseded" and is_late(file, row))):
-        late = _written(
-            row, Place(place.date_prefix, files.version_name(file, str(file.version_id))), file, refusal, at
-        )
-        counted = row if kept else replace(row, older_versions=(row.older_versions or 0) + 1)
-        return Change(late.outcome, counted, apart_of(late.row), kept)
+    if row is not None and relation == "superseded" and is_late(file, row):
+        return Change(outcome, with_one_more(row), _older(row, file, refusal, at))
     if relation is not None:
         return Change(relation)
     newest = _written(row, place, file, refusal, at)
     if row is None or row.version_id in (None, NULL_VERSION, file.version_id):
-        return Change(newest.outcome, newest.row)
-    counted = replace(newest.row, older_versions=None if row.older_versions is None else row.older_versions + 1)
-    return Change(newest.outcome, counted, apart_of(replace(row, file_name=files.version_name(file, row.version_id))))
+        return Change(outcome, newest)
+    moved = apart_of(replace(row, file_name=files.version_name(file, row.version_id)))
+    return Change(outcome, with_one_more(newest), moved)
 
 
 def _may_be_kept(version_id: str, row: FileRow | None) -> bool:
+    """Whether the version may have a row apart. Without the file's row, that may have expired."""
     return row is None or (row.version_id != version_id and row.older_versions != 0)
 
 
@@ -116,12 +109,23 @@ def is_late(file: FileVersion, row: FileRow) -> bool:
     return row.removed_before is None or files.is_newer(file.sequencer, than=row.removed_before)
 
 
+def with_one_more(row: FileRow) -> FileRow:
+    """The file's row, which counts one more version with a row apart."""
+    return row if row.older_versions is None else replace(row, older_versions=row.older_versions + 1)
+
+
 def apart_of(row: FileRow) -> FileRow:
     """The row of a version that is not the newest one any more: what only the file's row tells is left out."""
     return replace(row, older_versions=None, removed_before=None)
 
 
-def _written(row: FileRow | None, place: Place, file: FileVersion, refusal: Refusal | None, at: Moment) -> _Written:
+def _older(row: FileRow, file: FileVersion, refusal: Refusal | None, at: Moment) -> FileRow:
+    """The row apart of a version that is not the newest one."""
+    place = Place(row.date_prefix, files.version_name(file, str(file.version_id)))
+    return apart_of(_written(row, place, file, refusal, at))
+
+
+def _written(row: FileRow | None, place: Place, file: FileVersion, refusal: Refusal | None, at: Moment) -> FileRow:
     """The row of a version that is new to the table. `row`: the file's row."""
     cut = row.cut if row else None
     written = FileRow(
@@ -140,12 +144,11 @@ def _written(row: FileRow | None, place: Place, file: FileVersion, refusal: Refu
         removed_before=row.removed_before if row else None,
     )
     if refusal:
-        refused = replace(written, reason=refusal.reason, copied_to=refusal.copied_to, ttl=at.expires)
-        return _Written("quarantined", refused)
+        return replace(written, reason=refusal.reason, copied_to=refusal.copied_to, ttl=at.expires)
     # The manifest that named an earlier version marks rows that are pending up to its cut. This row must stay beyond
     # the cut, even if our clock is behind.
     pending_since = max(at.now, clock.microsecond_after(cut)) if cut else at.now
-    return _Written("tracked", replace(written, pending_since=pending_since))
+    return replace(written, pending_since=pending_since)
 
 
 def relation_of(file: FileVersion, row: FileRow, is_current: IsCurrent) -> Unchanged | None:

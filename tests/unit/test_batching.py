@@ -70,6 +70,45 @@ def test_no_batch_exceeds_the_limit_unless_a_single_file_does(
         assert sum(batch) <= max_bytes or len(batch) == 1
 
 
+def versions(*files: str) -> list[PendingFile]:
+    """Versions of files, in order of arrival, of 10 bytes each."""
+    return [PendingFile(f"{n}", file, 10, f"{n:09d}", f"v{n}") for n, file in enumerate(files)]
+
+
+def cut(waiting: list[PendingFile], flush_before: str | None = None) -> list[str]:
+    batch = next_batch(iter(waiting), 30, date_started=False, flush_before=flush_before)
+    return [f"{file.file_path}{file.version_id}" for file in batch]
+
+
+@pytest.mark.parametrize(
+    ("waiting", "batch"),
+    [
+        (["a", "a", "b", "c"], ["av0", "bv2", "cv3"]),
+        (["a", "b", "a", "a"], ["av0", "bv1"]),  # the total reaches the limit, and no other file fills the batch
+        (["a", "a"], []),
+    ],
+)
+def test_a_batch_holds_one_version_of_a_file_and_the_others_count_in_the_total(
+    waiting: list[str], batch: list[str]
+) -> None:
+    assert cut(versions(*waiting)) == batch
+
+
+def test_each_version_of_a_file_is_flushed_in_a_batch_of_its_own() -> None:
+    waiting = versions("a", "a", "b", "a")
+
+    assert cut(waiting, ALWAYS) == ["av0", "bv2"]
+    assert cut([waiting[1], waiting[3]], ALWAYS) == ["av1"]
+    assert cut([waiting[3]], ALWAYS) == ["av3"]
+
+
+def test_the_search_for_a_batch_ends_where_many_versions_of_one_file_wait() -> None:
+    read = iter(PendingFile(f"{n}", "a", 1, f"{n:09d}", f"v{n}") for n in range(10 * MAX_BATCH_FILES))
+
+    assert len(next_batch(read, 10**9, date_started=False, flush_before=None)) == 1
+    assert int(next(read).file_name) == MAX_BATCH_FILES
+
+
 @given(backlogs, limits)
 def test_a_flush_leaves_nothing(sizes: list[int], max_bytes: int) -> None:
     assert [size for batch in batches_one_by_one(sizes, max_bytes, flush_before=ALWAYS) for size in batch] == sizes

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -286,6 +287,18 @@ def test_a_newer_version_that_comes_during_the_marking_hides_nothing(account: Ac
 
     assert statuses(account) == {"v1": "manifested", "v2": "pending"}
     assert "manifest_path" not in account.row(version(2))
+
+
+def test_a_row_that_moved_past_the_reading_of_the_index_is_marked(account: Account) -> None:
+    """A page ended between the two places of a row that moved then, so no page has shown it."""
+    track(version(1))
+    manifest = name(account, version(1))
+    track(version(2))
+
+    with mock.patch.object(pending, "pending_files", return_value=iter(())):
+        assert update(manifest)["files_marked"] == 1
+
+    assert statuses(account) == {"v1": "manifested", "v2": "pending"}
 
 
 def test_a_newer_version_is_not_marked_even_if_a_lagging_clock_tracked_it_before_the_cut(account: Account) -> None:

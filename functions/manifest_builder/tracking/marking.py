@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 from manifest_builder import clock
 from manifest_builder.batching import PendingFile
 from manifest_builder.documents import NamedFile
-from manifest_builder.rows import FileRow, names_of_pending, names_of_version
+from manifest_builder.rows import FileRow, names_of_version, present_names
 from manifest_builder.tracking import batches, table
 from manifest_builder.tracking.retention import expiry
 
@@ -29,18 +29,13 @@ class Marking:
     left: int
 
 
-@dataclass(frozen=True, slots=True)
-class Markable:
-    """The status and the condition of a row that was pending at the cut."""
-
-    status: str
-    condition: str
-
-
-PENDING_UP_TO_THE_CUT = Markable("pending", "pending_since <= :cut")
-# A deleted row has no pending_since any more. It was pending since created_at, or since a microsecond after its cut,
-# whichever is later.
-DELETED_AFTER_THE_CUT = Markable("deleted", "created_at <= :cut AND (attribute_not_exists(cut) OR cut < :cut)")
+PENDING_AT_THE_CUT = {
+    "pending": "pending_since <= :cut",
+    # It has no pending_since any more. It was pending since created_at, or since a microsecond after its cut, whichever
+    # is later.
+    "deleted": "created_at <= :cut AND (attribute_not_exists(cut) OR cut < :cut)",
+}
+"""By the status of a row: the condition that it was pending when the manifest was cut."""
 
 
 def mark_manifested(
@@ -48,7 +43,7 @@ def mark_manifested(
 ) -> Marking:
     """Marks files that have been pending since the cut or before; begins no write after `until`.
 
-    Files that were deleted meanwhile are marked by `mark_deleted`. A date takes about 500 marks a second: each writes
+    Files that were deleted meanwhile are marked by `mark_others`. A date takes about 500 marks a second: each writes
     the table and the index, and an item collection with a local index has 1,000 write units a second (DynamoDB
     Developer Guide, Local Secondary Indexes).
     """
@@ -58,8 +53,8 @@ def mark_manifested(
             return None
         try:
             return any(
-                _mark_row(date_prefix, file_name, file, manifest_path, cut, PENDING_UP_TO_THE_CUT)
-                for file_name in names_of_pending(file)
+                _mark_row(date_prefix, file_name, file, manifest_path, cut, "pending")
+                for file_name in present_names(file)
             )
         except ClientError as error:
             if table.error_code(error) in table.THROTTLED:
@@ -74,31 +69,26 @@ def mark_manifested(
     )
 
 
-def mark_deleted(
+def mark_others(
     date_prefix: str, named: Collection[NamedFile], manifest_path: str, cut: str, until: datetime
 ) -> Marking:
-    """Marks rows of deleted files that were pending when the manifest that names them was cut.
+    """Marks rows that the index did not show, of files that a manifest names: of files that were deleted since the cut,
+    as their `deleted_at` says; and of a version whose row moved to another key while the index was read.
 
-    Their `deleted_at` says that the files have been deleted since. To be called when no named file is pending any more.
     Rows that are left, of thousands on a busy date, stay `deleted`: the job need not wait for them.
     """
     rows, left = _read_named(date_prefix, named, until)
-    deleted = [
-        PendingFile(row.file_name, row.file_path, row.file_size_bytes or 0, cut, row.version_id, row.etag)
-        for row in rows
-        if row.status == "deleted"
-    ]
-    marked = [
-        file
-        for file in deleted
-        if _mark_row(date_prefix, file.file_name, file, manifest_path, cut, DELETED_AFTER_THE_CUT)
-    ]
+    # A version that was uploaded again since the cut is not worth a write.
+    rows = [row for row in rows if row.status in PENDING_AT_THE_CUT and (row.pending_since or "") <= cut]
+    marked = []
+    for row in rows:
+        file = PendingFile(row.file_name, row.file_path, row.file_size_bytes or 0, cut, row.version_id, row.etag)
+        if _mark_row(date_prefix, row.file_name, file, manifest_path, cut, row.status):
+            marked.append(file)
     return Marking(marked, left)
 
 
-def _mark_row(
-    date_prefix: str, file_name: str, file: PendingFile, manifest_path: str, cut: str, markable: Markable
-) -> bool:
+def _mark_row(date_prefix: str, file_name: str, file: PendingFile, manifest_path: str, cut: str, status: str) -> bool:
     """Marks the row if it is of this version: another version of the file is in another manifest."""
     expires = expiry()
     set_expiry = ", #ttl = :ttl" if expires else ""
@@ -111,13 +101,13 @@ def _mark_row(
         file_name,
         f"SET #status = :manifested, manifest_path = :path, cut = :cut, updated_at = :now{set_expiry} "
         "REMOVE pending_since",
-        f"#status = :status AND {markable.condition} AND {is_this_version}",
+        f"#status = :status AND {PENDING_AT_THE_CUT[status]} AND {is_this_version}",
         {
             ":manifested": "manifested",
             ":path": manifest_path,
             ":cut": cut,
             ":now": clock.to_text(clock.now()),
-            ":status": markable.status,
+            ":status": status,
             ":ttl": expires,
             ":file_path": file.file_path,
             ":version_id": file.version_id,

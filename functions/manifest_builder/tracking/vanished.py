@@ -11,7 +11,7 @@ from datetime import datetime
 from manifest_builder import clock, manifests
 from manifest_builder.batching import PendingFile
 from manifest_builder.manifests import ManifestRecord
-from manifest_builder.rows import FileRow, names_of_pending, names_of_version
+from manifest_builder.rows import FileRow, present_names
 from manifest_builder.tracking import pending, table
 
 
@@ -84,7 +84,7 @@ def give_back(manifest: ManifestRecord, until: datetime) -> tuple[int, bool]:
 
 def _stay_pending(manifest: ManifestRecord, file: PendingFile) -> None:
     """A row that was not marked: now the manifest can mark neither it nor, as its cut is noted, a later version."""
-    for file_name in names_of_pending(file):
+    for file_name in present_names(file):
         if table.update_if(
             manifest.date_prefix,
             file_name,
@@ -103,8 +103,7 @@ def _stay_pending(manifest: ManifestRecord, file: PendingFile) -> None:
 
 def _return(row: FileRow, manifest_path: str, since: str) -> bool:
     """A marked row is pending again, or, if its file was deleted meanwhile, deleted."""
-    own_name = names_of_version(row.file_path, row.version_id)[-1]
-    return any(_return_row(row, name, manifest_path, since) for name in dict.fromkeys((row.file_name, own_name)))
+    return any(_return_row(row, name, manifest_path, since) for name in present_names(row))
 
 
 def _return_row(row: FileRow, file_name: str, manifest_path: str, since: str) -> bool:
