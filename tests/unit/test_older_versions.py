@@ -224,10 +224,25 @@ def test_an_interrupted_deletion_is_finished_by_its_redelivery(account: Account)
     track(version(2))
     with intercepted(aws.dynamodb(), "put_item", _fails_at(2)), pytest.raises(RuntimeError):
         remove()
-    assert statuses(account) == {"v1": "pending", "v2": "deleted"}
+    assert statuses(account) == {"v1": "deleted", "v2": "pending"}, "the file's row comes last"
 
-    assert remove() == "duplicate"
+    assert remove() == "deleted"
     assert statuses(account) == {"v1": "deleted", "v2": "deleted"}
+
+
+def test_an_older_version_that_arrives_during_the_deletion_is_deleted_too(account: Account) -> None:
+    track(version(2))
+    track(version(3))
+
+    def older_arrives(proceed: Callable[[], Any], number: int, arguments: Any) -> Any:
+        if number == 2:
+            track(version(1))
+        return proceed()
+
+    with intercepted(aws.dynamodb(), "put_item", older_arrives):
+        assert remove() == "deleted"
+
+    assert statuses(account) == {"v1": "deleted", "v2": "deleted", "v3": "deleted"}
 
 
 def _fails_at(failing_call: int) -> Callable[..., Any]:

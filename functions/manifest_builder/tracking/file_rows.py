@@ -31,11 +31,10 @@ Decide = Callable[[FileRow | None, Place], Change]
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """Result of storing a file version or a removal: the outcome, and the file's row under its sort key."""
+    """Result of storing a file version or a removal: the outcome and the row's sort key."""
 
     outcome: Outcome
     file_name: str
-    row: FileRow | None
 
 
 def track_file(date_prefix: str, file: FileVersion) -> Stored:
@@ -52,14 +51,20 @@ def record_removal(date_prefix: str, removal: Removal) -> Stored:
     """Records the removal of a file: see `removals.remove`. Raises RowContended."""
     row = find_row(date_prefix, removal)
 
-    def remove(row: FileRow | None, place: Place) -> Change:
+    def change_of(row: FileRow | None, place: Place) -> Change:
         kept_row = partial(_kept_row, date_prefix, removal)
         return removals.remove(row, place, removal, _moment(), partial(inputs.is_current, removal), kept_row)
 
-    stored = _store(date_prefix, removal, remove, known=row)
-    if stored.row and removal.version_id is None and stored.row.older_versions != 0:
-        _remove_older_versions(stored.row, removal)
-    return stored
+    def remove(row: FileRow | None, place: Place) -> Change:
+        change = change_of(row, place)
+        if change.row and removal.version_id is None and change.row.older_versions != 0:
+            # They come first: where the file's row says that it is deleted, no older version waits for a manifest. If
+            # one arrives meanwhile, the file's row has changed, and this is done again.
+            _remove_older_versions(change.row, removal)
+            change = change_of(row, place)  # deleted now: until now an older version may have been cut
+        return change
+
+    return _store(date_prefix, removal, remove, known=row)
 
 
 def is_known(date_prefix: str, file: FileVersion) -> Outcome | None:
@@ -179,7 +184,7 @@ def _store(date_prefix: str, file: FileName, decide: Decide, known: FileRow | No
             change = decide(row, Place(date_prefix, file_name))
             stored = _write(change, row)
             if stored is None:
-                return Stored(change.outcome, file_name, change.row or row)
+                return Stored(change.outcome, file_name)
             if stored.file_path != file.file_path:
                 break  # a file of the same basename in another folder has this sort key: try the next
             row = stored
