@@ -222,7 +222,7 @@ function manifestsTable(manifests) {
           "ul",
           {},
           ...manifest.versions.map(([uri, version]) =>
-            element("li", {}, element("bdi", { class: "key" }, keyOf(uri)), versionOf(version)),
+            element("li", { class: "key" }, element("bdi", {}, keyOf(uri)), versionOf(version)),
           ),
         ),
       ),
