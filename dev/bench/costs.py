@@ -272,7 +272,17 @@ def glue_per_million(counts: Counts, minutes: float | None = None) -> float:
     return data().price("glue_dpu_hour").of(counts.manifests / counts.files * MILLION * dpu_hours)
 
 
-def job_seconds(megabytes_per_core: float) -> float:
-    """Of the default Glue job for a full manifest, if a vCPU of Glue does as much as a core here."""
+def job_seconds(megabytes: float, megabytes_per_core: float) -> float:
+    """Of the default Glue job for a manifest of this size, if a vCPU of Glue does as much as a core here."""
     rate = megabytes_per_core * data().assumed("glue", "vcpus")
-    return data().assumed("glue", "start_seconds") + data().assumed("glue", "manifest_mb") / rate
+    return data().assumed("glue", "start_seconds") + megabytes / rate
+
+
+def job_per_million(batch_gb: float, file_bytes: int, megabytes_per_core: float, dpu_hour: str) -> float:
+    """A run for each manifest of this size (GB of 1024^3 bytes), billed by the second, and for a minute at least.
+
+    `dpu_hour`: the name of the price in prices.toml.
+    """
+    hours = max(60, job_seconds(batch_gb * GB / 1e6, megabytes_per_core)) / 3600
+    manifests = MILLION * file_bytes / (batch_gb * GB)
+    return data().price(dpu_hour).of(manifests * data().assumed("glue", "dpu") * hours)

@@ -8,6 +8,7 @@ from dev.bench import bars, costs, deployment
 from dev.bench.bars import DAYS, TYPICAL
 from dev.bench.costs import Line, System, data
 from dev.bench.counts import Counts, Record
+from dev.bench.days import TYPICAL_BYTES
 from dev.bench.deployment import Settings
 from dev.paths import DOCS
 
@@ -23,6 +24,7 @@ ONE_BY_ONE = "420 files in batches of 1"
 SMALL = "small files, sampled"
 BACKLOG = "backlog of 20,000"
 SWEEP = "a sweep"
+BATCH_SIZES_GB = (0.05, 0.1, 0.35, 0.7, 1.4, 3.5, 10)
 Row = Sequence[str]
 
 
@@ -260,7 +262,7 @@ def glue_job(record: Record) -> str:
     """What the default Glue job reads a second here, and its price per million files beside the workflow's."""
     timed = record.timings["Glue job"]
     rate, cores = timed["MB a second"], timed["machine"]["cores"]
-    seconds = costs.job_seconds(rate["all"] / cores)
+    seconds = costs.job_seconds(data().assumed("glue", "manifest_mb"), rate["all"] / cores)
     minutes = ceil(seconds / 60)
     usage = costs.dollars(costs.usage(record.counts[TYPICAL], deployment.settings("prod")))
     return (
@@ -279,6 +281,22 @@ def glue_job(record: Record) -> str:
             ),
         ],
     )
+
+
+def glue_by_batch_size(record: Record) -> str:
+    """What the default Glue job costs per million files, by the size of a manifest."""
+    timed = record.timings["Glue job"]
+    rate = timed["MB a second"]["all"] / timed["machine"]["cores"]
+    usage = costs.dollars(costs.usage(record.counts[TYPICAL], deployment.settings("prod")))
+    rows = []
+    for size in BATCH_SIZES_GB:
+        standard, flex = (
+            costs.job_per_million(size, TYPICAL_BYTES, rate, price) for price in ("glue_dpu_hour", "glue_flex_dpu_hour")
+        )
+        seconds = costs.job_seconds(size * costs.GB / 1e6, rate)
+        share = standard / (standard + usage)
+        rows.append((f"{size}", f"{seconds:.0f} s", f"{standard:.2f}", f"{flex:.2f}", f"{share:.0%}"))
+    return table(("`MaxBatchSizeGb`", "A run", "STANDARD", "FLEX", "The job's share, STANDARD"), rows)
 
 
 def limits(record: Record) -> str:
@@ -325,6 +343,7 @@ BLOCKS = {
     "cold start": cold_start,
     "throughput": throughput,
     "glue job": glue_job,
+    "glue by batch size": glue_by_batch_size,
     "limits": limits,
 }
 

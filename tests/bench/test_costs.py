@@ -158,6 +158,17 @@ def test_glue_is_paid_by_the_manifest() -> None:
     assert costs.glue_per_million(ten_files()) == pytest.approx(100_000 * 2 / 60 * 0.44)
 
 
+def test_a_run_of_the_job_is_billed_for_a_minute_at_least_and_by_the_second_beyond() -> None:
+    file_bytes, per_core = 1024**2, 10.0
+    # 0.1 GB: 102.4 files of 1 MB, 20 s and 107.4 MB at 40 MB/s. 10 GB: 10,240 files, 20 s and 10,737 MB at 40 MB/s.
+    small = costs.job_per_million(0.1, file_bytes, per_core, "glue_dpu_hour")
+    large = costs.job_per_million(10, file_bytes, per_core, "glue_dpu_hour")
+
+    assert small == pytest.approx(1_000_000 / 102.4 * 2 / 60 * 0.44)
+    assert large == pytest.approx(1_000_000 / 10_240 * 2 * (20 + 10_737.4 / 40) / 3600 * 0.44, rel=1e-5)
+    assert costs.job_per_million(10, file_bytes, per_core, "glue_flex_dpu_hour") == pytest.approx(large * 0.29 / 0.44)
+
+
 def test_all_lines_of_a_bill_add_up() -> None:
     lines = costs.usage(ten_files(), PROD)
 

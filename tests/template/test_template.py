@@ -239,9 +239,20 @@ def glue_actions(statement: Json) -> set[str]:
 
 def test_runs_of_the_glue_job_are_queued_and_never_retried_by_glue_itself() -> None:
     job = properties("GlueJob")
-    assert job["JobRunQueuingEnabled"] is True
+    # A run of class FLEX waits for capacity by itself.
+    assert job["JobRunQueuingEnabled"] == {"Fn::If": ["IsFlex", False, True]}
     assert job["MaxRetries"] == 0
     assert job["ExecutionProperty"]["MaxConcurrentRuns"] > 1
+
+
+def test_runs_on_spare_capacity_have_workers_that_glue_offers_for_it() -> None:
+    assert PARAMETERS["GlueExecutionClass"]["Default"] == "STANDARD"
+    assert properties("GlueJob")["ExecutionClass"] == {"Ref": "GlueExecutionClass"}
+    rule = expanded()["Rules"]["FlexWorkers"]
+    assert rule["RuleCondition"] == {"Fn::Equals": [{"Ref": "GlueExecutionClass"}, "FLEX"]}
+    (assertion,) = rule["Assertions"]
+    # AWS Glue developer guide, "Flexible job runs".
+    assert assertion["Assert"] == {"Fn::Contains": [["G.1X", "G.2X"], {"Ref": "GlueWorkerType"}]}
 
 
 def test_the_glue_job_gets_the_arguments_of_its_script() -> None:
