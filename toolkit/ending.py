@@ -64,13 +64,21 @@ def held_signals() -> Iterator[None]:
 def leave_signals_to_the_parent() -> None:
     """For worker processes: Ctrl-C in a terminal reaches them too, but their parent ends them, by SIGTERM.
 
-    A worker leads a process group, so that the processes that it has forked end with it.
+    A worker leads a process group, so that the processes that it has forked end with it. A thread waits for SIGTERM: a
+    handler runs in Python's main thread, and not at all while that waits for a lock which it began to wait for just
+    after the signal came.
     """
     os.setpgid(0, 0)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda number, frame: os.killpg(0, signal.SIGKILL))
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    threading.Thread(target=_end_group_when_told, daemon=True).start()
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGHUP})
+
+
+def _end_group_when_told() -> None:
+    signal.sigwait({signal.SIGTERM})
+    os.killpg(0, signal.SIGKILL)
 
 
 def _terminate(signal_number: int, frame: FrameType | None) -> NoReturn:
