@@ -14,7 +14,7 @@ from dev.emulator.emulator import Emulator
 from dev.emulator.facts import read_facts
 from dev.emulator.feed import InputFile
 from dev.run import watch
-from dev.run.verify import verify
+from toolkit.verdict import verify
 
 FILES = 2_000
 # Files of 2 KB, about a hundred in a manifest: the workflow is timed, not the copying of bytes.

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from dev.emulator.deploy import Deployment
 from dev.emulator.emulator import REGION, Emulator
-from dev.emulator.facts import FileRow, Upload
+from toolkit.facts import FileRow, Upload
 from toolkit.s3_events import notification, object_created
 
 UPLOAD_THREADS = 4

@@ -29,7 +29,8 @@ def explore(runs: Sequence[Run], known: Known) -> list[Result]:
     """The results of runs of one scenario, in their order; the same as those of `sweep.execute`.
 
     A run that comes to a world in `known` ends there: the end of the world is known. The process must have no other
-    thread that a run needs: a fork would not have it. A run that raises, or ends its process, has that as its violation.
+    thread that a run needs: a fork would not have it. A run that raises, or ends its process, has that as its
+    violation.
     """
     if not runs:
         return []

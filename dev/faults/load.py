@@ -21,11 +21,12 @@ from pathlib import Path
 from dev.emulator import feed as feeding
 from dev.emulator.deploy import Deployment, deploy
 from dev.emulator.emulator import Emulator
-from dev.emulator.facts import Facts, Upload, read_facts, read_table
+from dev.emulator.facts import read_facts, read_table
 from dev.emulator.feed import InputFile
 from dev.run import watch
-from dev.run.verify import Check, overdue_dates, verify
 from toolkit.ending import end_when_told, exit_code_of
+from toolkit.facts import Facts, Upload
+from toolkit.verdict import Check, overdue_dates, verify
 
 DATES = ("2025-12-22", "2025-12-23", "2025-12-24")
 # Files of 2 KB, about 100 in a manifest: the number of files matters here, not their bytes.

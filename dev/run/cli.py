@@ -15,11 +15,10 @@ from dev.emulator import feed as feeding
 from dev.emulator.command import CommandParser, exit_code, start_and_deploy, stay_up
 from dev.emulator.deploy import Deployment
 from dev.emulator.emulator import Emulator
-from dev.emulator.facts import Facts, Upload, read_facts, read_table
+from dev.emulator.facts import read_facts, read_table
 from dev.paths import BUILD
 from dev.run import report, watch
 from dev.run.files import SAMPLE_PARAMETERS, Feed, folder_feed, sample_feed
-from dev.run.verify import overdue_dates, verify
 from dev.template import template
 from dev.trace.emulated import read_executions
 from dev.trace.page import write_page
@@ -27,9 +26,11 @@ from toolkit.console import make_console
 from toolkit.ending import end_when_told
 from toolkit.errors import UsageError
 from toolkit.exit_codes import FAILED
+from toolkit.facts import Facts, Upload
 from toolkit.parser import calendar_date
 from toolkit.steps import Steps
 from toolkit.texts import plural, size
+from toolkit.verdict import overdue_dates, verify
 
 GB = 1024**3
 KEPT, NOT_KEPT = 0, FAILED

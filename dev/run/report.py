@@ -11,9 +11,9 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from dev.emulator.facts import Facts, FileRow, Manifest, Version, short_manifest_names
-from dev.run.verify import Check
+from toolkit.facts import Facts, FileRow, Manifest, Version, short_manifest_names
 from toolkit.texts import duration, plural, printable, short_path, size
+from toolkit.verdict import Check
 
 MAX_ROWS = 200
 WIDTH_WITH_PATHS = 128

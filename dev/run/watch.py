@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from dev.emulator.deploy import Deployment
 from dev.emulator.emulator import Emulator
-from dev.emulator.facts import FINISHED_STATES, Upload, count_messages, read_runs, read_table
+from dev.emulator.facts import FINISHED_STATES, count_messages, read_runs, read_table
+from toolkit.facts import Upload
 from toolkit.texts import plural
 
 POLL_SECONDS = 0.3

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from dev.emulator.facts import FileRow, Manifest, short_manifest_names
 from dev.trace.history import Event, History, Visit, details, explain, read_history
 from dev.trace.machine import Machine
 from dev.trace.outcome import Outcome, read_outcome, subject
+from toolkit.facts import FileRow, Manifest, short_manifest_names
 from toolkit.texts import plural
 
 MAX_EXECUTIONS = 60

@@ -8,8 +8,8 @@ from typing import Any
 
 from dev.emulator.deploy import Deployment
 from dev.emulator.emulator import Emulator
-from dev.emulator.facts import Facts
 from dev.trace.data import Execution, LogLine
+from toolkit.facts import Facts
 
 NO_FIELDS = ("box", "level", "location", "message", "timestamp", "service", "xray_trace_id")
 """Fields of log lines that the page shows elsewhere, or not at all."""

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dev.emulator.facts import FileRow, Manifest
 from dev.trace.history import History, Visit
+from toolkit.facts import FileRow, Manifest
 
 NOTES = {
     "duplicate": "this version was known: a redelivery changes nothing",

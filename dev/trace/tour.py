@@ -8,9 +8,9 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
-from dev.emulator.facts import file_row, manifest_of
 from dev.simulator.world import ENVIRONMENT
 from dev.trace.data import Execution
+from toolkit.facts import file_row, manifest_of
 
 os.environ.update(ENVIRONMENT)  # importing a function checks its settings
 

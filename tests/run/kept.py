@@ -1,6 +1,6 @@
 """Facts of a run that kept the promise."""
 
-from dev.emulator.facts import Facts, FileRow, JobResult, JobRun, Manifest, Upload, Version
+from toolkit.facts import Facts, FileRow, JobResult, JobRun, Manifest, Upload, Version
 
 MANIFEST = "s3://manifests/manifests/2025-12-23/batch-0001-1.json"
 MAX_BATCH_BYTES = 1000

@@ -6,10 +6,10 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from dev.emulator.facts import Facts
 from dev.run.report import MAX_ROWS, print_tables, print_verdict
-from dev.run.verify import verify
 from tests.run.kept import MANIFEST, MAX_BATCH_BYTES, PENDING, kept, manifest, row, version
+from toolkit.facts import Facts
+from toolkit.verdict import verify
 
 
 def printed(facts: Facts, width: int = 80) -> str:

@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 
 from dev.emulator.deploy import Deployment
 from dev.emulator.emulator import Emulator
-from dev.emulator.facts import Facts, FileRow, read_facts, read_table
+from dev.emulator.facts import read_facts, read_table
+from toolkit.facts import Facts, FileRow
 
 WAIT_SECONDS = 60
 T = TypeVar("T")

@@ -11,10 +11,10 @@ import pytest
 
 from dev.emulator.deploy import deploy
 from dev.emulator.emulator import Emulator
-from dev.emulator.facts import Facts
 from dev.paths import ROOT
 from dev.run.files import SAMPLE_PARAMETERS
 from tests.stack.stack import Stack, eventually
+from toolkit.facts import Facts
 
 pytestmark = pytest.mark.xdist_group("outcomes")
 

@@ -9,9 +9,10 @@ import pytest
 
 from dev.emulator.deploy import deploy
 from dev.emulator.emulator import Emulator
-from dev.emulator.facts import Facts, Manifest, read_messages
+from dev.emulator.facts import read_messages
 from dev.run.files import SAMPLE_PARAMETERS
 from tests.stack.stack import Stack, eventually
+from toolkit.facts import Facts, Manifest
 
 pytestmark = pytest.mark.xdist_group("stack")
 

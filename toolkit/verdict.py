@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
-from dev.emulator.facts import Facts, FileRow, Version
+from toolkit.facts import Facts, FileRow, Version
 
 
 @dataclass(frozen=True, slots=True)

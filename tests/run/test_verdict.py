@@ -5,8 +5,6 @@ from dataclasses import replace
 
 import pytest
 
-from dev.emulator.facts import Facts, JobResult, JobRun, Version
-from dev.run.verify import verify
 from tests.run.kept import (
     GONE,
     MANIFEST,
@@ -20,6 +18,8 @@ from tests.run.kept import (
     row,
     version,
 )
+from toolkit.facts import Facts, JobResult, JobRun, Version
+from toolkit.verdict import verify
 
 
 def with_row(facts: Facts, uri: str, **changes: object) -> Facts:
