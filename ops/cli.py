@@ -22,7 +22,7 @@ from botocore.exceptions import (
 )
 
 from manifest_builder.errors import SettingsError
-from ops import backfill, flush, rebuild, redrive, release, replay, status, unlock, where
+from ops import backfill, flush, rebuild, redrive, release, replay, smoke, status, unlock, where
 from ops.screen import Screen
 from ops.stack import DEFAULT_STACK, STACK_VARIABLE, default_name, find_stack
 from toolkit.ending import Terminated
@@ -42,6 +42,7 @@ COMMANDS = MappingProxyType(
         "flush": flush,
         "redrive": redrive,
         "unlock": unlock,
+        "smoke": smoke,
     }
 )
 WHOSE_CREDENTIALS = {

@@ -26,6 +26,13 @@ class Stack:
     input_queue_url: str
     dead_letter_queue_url: str
     state_machine_arn: str
+    function_log_group: str = ""
+    output_bucket: str | None = None
+    """Of the stack's own Glue job."""
+
+    @property
+    def name_prefix(self) -> str:
+        return self.function_log_group.removeprefix("/aws/lambda/")
 
 
 def default_name() -> str:
@@ -46,6 +53,8 @@ def find_stack(name: str) -> Stack:
             input_queue_url=outputs["InputQueueUrl"],
             dead_letter_queue_url=outputs["DeadLetterQueueUrl"],
             state_machine_arn=outputs["StateMachineArn"],
+            function_log_group=outputs.get("FunctionLogGroupName", ""),
+            output_bucket=outputs.get("OutputBucketName"),
         )
     except KeyError as missing:
         raise UsageError(

@@ -102,6 +102,8 @@ class Facts:
     """Etags of the objects in the quarantine bucket, by key."""
     messages_left: int
     dead_letters: list[str]
+    has_results: bool = True
+    """False: the job does not say what it has read."""
 
 
 def file_row(row: dict[str, Any]) -> FileRow:
