@@ -14,6 +14,8 @@ from ops.wiring import Finding, findings
 MISSING_RIGHT = ("AccessDenied", "not authorized")
 LOGGED_ERRORS = '{ $.level = "ERROR" }'
 MOST_ERRORS = 3
+MOST_CHARACTERS = 500
+REPORTER = "ReportResult"
 
 
 def likely_causes(stack: Stack, since: datetime, folder: str) -> list[Finding]:
@@ -43,11 +45,13 @@ def _logged(stack: Stack, since: datetime) -> Iterator[Finding]:
         )
     )
     errors = [error for page in pages for event in page["events"] if (error := _error(event["message"]))]
-    for box, text in list(dict.fromkeys(reversed(errors)))[:MOST_ERRORS]:
+    # ReportResult repeats that another box has failed.
+    own = [error for error in errors if error[0] != REPORTER] or errors
+    for box, text in list(dict.fromkeys(reversed(own)))[:MOST_ERRORS]:
         lacks_right = any(sign in text for sign in MISSING_RIGHT)
         yield Finding(
             f"{box}: {text}",
-            f"its role lacks the right that is named: compare {box}FunctionRole with template.yaml"
+            f"its role lacks this right: compare {box}Role with template.yaml, or deploy the stack anew"
             if lacks_right
             else f"aws logs filter-log-events --log-group-name {stack.function_log_group} shows all errors",
         )
@@ -61,12 +65,10 @@ def _error(message: str) -> tuple[str, str] | None:
         return None
     if not isinstance(line, dict) or line.get("level") != "ERROR":
         return None
-    texts = (line.get(name) for name in ("error", "cause", "reason", "exception", "message"))
-    return str(line.get("box", "a function")), " ".join(": ".join(filter(None, map(_text, texts))).split())[:500]
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else ""
+    # Of a traceback, the last line says what happened.
+    traceback = str(line.get("exception") or "").strip().rpartition("\n")[2]
+    text = traceback or line.get("reason") or line.get("error") or line.get("message") or ""
+    return str(line.get("box", "a function")), " ".join(str(text).split())[:MOST_CHARACTERS]
 
 
 def _dead_letters(stack: Stack, key_prefix: str) -> Iterator[Finding]:

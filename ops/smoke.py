@@ -199,7 +199,7 @@ def await_rows(course: Course) -> None:
         refused = sum(row.status == "quarantined" for row in found.values())
         return len(found) == len(wanted), f"TrackFile {len(found) - refused}, QuarantineFile {refused} of {len(wanted)}"
 
-    _await(course, "ParseEvent, ValidateFile, TrackFile, QuarantineFile", "Files tracked", look)
+    _await(course, "TrackFile", "Files tracked", look)
 
 
 def flush(course: Course) -> None:
@@ -222,7 +222,7 @@ def await_manifests(course: Course) -> None:
             f"lock {describe_lock(read_lock(course.date))}"
         )
 
-    _await(course, "AcquireLock, CreateManifest, UpdateStatus, StartGlueJob, ReleaseLock", "Manifest started", look)
+    _await(course, "StartGlueJob", "Manifest started", look)
 
 
 def await_runs(course: Course) -> None:
@@ -254,14 +254,14 @@ def await_outcomes(course: Course) -> None:
 
 def clean_up(course: Course) -> None:
     """Deletes files, results and rows, in this order: the rows come last, since a deleted file writes into its row."""
-    files = leftovers.delete_files(course.stack, course.date)
+    leftovers.delete_files(course.stack, course.date)
 
     def look() -> tuple[bool, str]:
         rows = course.rows()
         gone = sum(row.deleted_at is not None for row in rows)
-        return gone == len(rows), f"RecordRemoval {gone} of {len(rows)}"
+        return gone == len(rows), f"{gone} of {len(rows)}"
 
-    _await(course, f"RecordRemoval of {plural(files, 'version')}", "Removals recorded", look)
+    _await(course, "RecordRemoval", "Removals recorded", look)
     delete_rest(course)
 
 

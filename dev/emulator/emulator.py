@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType, TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import boto3
 import botocore.session
@@ -26,6 +26,7 @@ from dev.paths import ROOT
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient
     from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_events import EventBridgeClient
     from mypy_boto3_glue import GlueClient
     from mypy_boto3_lambda import LambdaClient
     from mypy_boto3_logs import CloudWatchLogsClient
@@ -195,6 +196,14 @@ class Emulator:
     @cached_property
     def stepfunctions(self) -> "SFNClient":
         return self._session.client("stepfunctions", endpoint_url=self.endpoint)
+
+    @cached_property
+    def events(self) -> "EventBridgeClient":
+        return self._session.client("events", endpoint_url=self.endpoint)
+
+    @cached_property
+    def iam(self) -> Any:
+        return self._session.client("iam", endpoint_url=self.endpoint)
 
 
 def emulator_environment(folder: Path, host: str, port: int, enforce_policies: bool) -> dict[str, str]:
