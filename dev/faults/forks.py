@@ -12,6 +12,7 @@ import traceback
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from functools import cache
 from typing import NoReturn
 
 from dev.faults import worlds
@@ -20,6 +21,7 @@ from dev.faults.lab import Lab
 from dev.faults.scenarios import Scenario
 from dev.faults.sweep import Outcome, Result, Run, outcome_of, result_of, rival
 from dev.faults.worlds import Known
+from dev.simulator.world import World
 
 Numbered = dict[int, Run]
 """Runs by their place in the sequence that was asked for."""
@@ -46,6 +48,7 @@ def explore(runs: Sequence[Run], known: Known) -> list[Result]:
 
 def _play(scenario: Scenario, runs: Numbered, known: Known) -> dict[int, Outcome]:
     branch = _Branch(known)
+    _warm_up()
     # A garbage collector that leaves alone what is here spares a child the copies of it.
     gc.collect()
     gc.freeze()
@@ -59,6 +62,13 @@ def _play(scenario: Scenario, runs: Numbered, known: Known) -> dict[int, Outcome
             branch.end(outcome_of(lab))
     except BaseException:
         branch.end(Outcome((f"the run raised an exception: {traceback.format_exc()}",)))
+
+
+@cache
+def _warm_up() -> None:
+    """Makes a world once in this process: what botocore and moto load and parse for it, its forks have then."""
+    with World():
+        pass
 
 
 class _Branch:
