@@ -74,7 +74,7 @@ from manifest_builder import (
     turns,
     versions,
 )
-from manifest_builder.batching import PendingFile
+from manifest_builder.batching import Batch, PendingFile
 from manifest_builder.documents import NamedFile
 from manifest_builder.errors import RunNotRecorded
 from manifest_builder.files import FileVersion
@@ -215,10 +215,10 @@ def without_rows_apart(arrive: Callable[..., Change]) -> Callable[..., Change]:
     return forgetting
 
 
-def with_all_versions(next_batch: Callable[..., list[PendingFile]]) -> Callable[..., list[PendingFile]]:
+def with_all_versions(next_batch: Callable[..., Batch]) -> Callable[..., Batch]:
     """Versions of one file count as files of different paths."""
 
-    def unaware(waiting: Iterable[PendingFile], *arguments: Any, **options: Any) -> list[PendingFile]:
+    def unaware(waiting: Iterable[PendingFile], *arguments: Any, **options: Any) -> Batch:
         known: dict[str, PendingFile] = {}
 
         def renamed() -> Iterator[PendingFile]:
@@ -226,7 +226,8 @@ def with_all_versions(next_batch: Callable[..., list[PendingFile]]) -> Callable[
                 known[file.file_name] = file
                 yield replace(file, file_path=file.file_name)
 
-        return [known[file.file_name] for file in next_batch(renamed(), *arguments, **options)]
+        batch = next_batch(renamed(), *arguments, **options)
+        return replace(batch, files=[known[file.file_name] for file in batch.files])
 
     return unaware
 
@@ -326,7 +327,7 @@ def plan_of_files_only(*args: Any, **kwargs: Any) -> Plan:
 def plan_that_cuts_first(*args: Any, **kwargs: Any) -> Plan:
     with mock.patch.object(planning, "open_manifests", return_value=[]):
         cutting = planning.plan(*args, **kwargs)
-    return cutting if cutting.batch else planning.plan(*args, **kwargs)
+    return cutting if cutting.batch.files else planning.plan(*args, **kwargs)
 
 
 def least_of_the_chosen(*values: Any) -> Any:
