@@ -60,6 +60,7 @@ def file_quarantined(date_prefix: str, file: FileVersion, reason: str, copied_to
         "key": file.key,
         "versionId": file.version_id,
         "etag": file.etag,
+        "sequencer": file.sequencer,
         "sizeBytes": file.size_bytes,
         "reason": reason,
         "copiedTo": copied_to,

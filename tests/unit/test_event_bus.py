@@ -139,6 +139,7 @@ def test_a_refused_file_is_told(account: Account, events: list[dict[str, Any]]) 
         "key": REFUSED.key,
         "versionId": None,
         "etag": REFUSED.etag,
+        "sequencer": REFUSED.sequencer,
         "sizeBytes": 2,
         "reason": "Invalid extension",
         "copiedTo": f"s3://{QUARANTINE_BUCKET}/{REFUSED.key}",
