@@ -89,6 +89,8 @@ PARAMETERS = {
     "--retry-delay-seconds": "RetryDelaySeconds",
 }
 """Flags that are parameters of the template, which has their bounds and their defaults."""
+ASKED_AT_EVERY_SWEEP = {"OutcomeAfterMinutes": "0"}
+"""If the event of a run's end got lost, a sweep at the end finds its outcome."""
 WHOLE_NUMBERS = {"FlushAfterMinutes", "MaxConcurrency", "RetryDelaySeconds"}
 
 
@@ -126,8 +128,8 @@ def _folder(text: str) -> Path:
 def stack_parameters(options: argparse.Namespace) -> dict[str, str]:
     given = {name: value for name in PARAMETERS.values() if (value := getattr(options, name)) is not None}
     of_run = {} if options.input else SAMPLE_PARAMETERS
-    # A sweep asks about every run, and flushes files that are older than this.
-    return {"OutcomeAfterMinutes": "0", **of_run, **({"FlushAfterMinutes": "0"} if options.flush else {}), **given}
+    # A sweep flushes files that are older than this.
+    return {**ASKED_AT_EVERY_SWEEP, **of_run, **({"FlushAfterMinutes": "0"} if options.flush else {}), **given}
 
 
 def run(options: argparse.Namespace, feed: Feed) -> int:
