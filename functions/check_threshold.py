@@ -29,7 +29,7 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
         flush_before=event["flush_before"],
         at=entered,
     )
-    reason = "resume" if next_step.manifest else "batch" if next_step.batch else "below"
+    reason = "resume" if next_step.manifest else "batch" if next_step.batch.files else "below"
     # Up to this state by the machine's clock; from there by ours, as reading a long backlog takes time.
     if clock.age_seconds(event["started_at"], entered + (clock.now() - began)) > LATEST_START_SECONDS:
         # A new critical section would not end within the execution. The next execution continues.

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from manifest_builder import clock, manifest_objects, manifests
+from manifest_builder import clock, event_bus, manifest_objects, manifests
 from manifest_builder.batching import PendingFile
 from manifest_builder.documents import NamedFile
 from manifest_builder.errors import LockLost
@@ -57,8 +57,12 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
         run_id = find_job_run(next_step.manifest) if next_step.manifest.was_attempted else None
         outcome("run_found" if run_id else "resumed", job_run_id=run_id, **_summary(next_step.manifest))
         return _state(next_step.manifest, run_id)
-    if next_step.batch:
-        manifest = cut_manifest(event["date_prefix"], batch_index, event["token"], next_step.batch, at)
+    batch = next_step.batch.files
+    if batch:
+        if next_step.batch.is_flush:
+            # Before the commit: if this function is killed in between, the flush is told twice rather than never.
+            event_bus.date_flushed(event["date_prefix"], batch, cut_of(batch))
+        manifest = cut_manifest(event["date_prefix"], batch_index, event["token"], batch, at)
         outcome("committed", **_summary(manifest))
         return _state(manifest, None)
     # Another run has built the manifest since CheckThreshold.
@@ -77,7 +81,7 @@ def cut_manifest(
         file_path=manifest_path,
         file_count=len(batch),
         file_size_bytes=sum(file.size_bytes for file in batch),
-        cut=max(file.pending_since for file in batch),
+        cut=cut_of(batch),
         created_at=created_at,
     )
     try:
@@ -91,6 +95,11 @@ def cut_manifest(
         return committed
     count("ManifestsCreated")
     return manifest
+
+
+def cut_of(batch: list[PendingFile]) -> str:
+    """The cut of a batch: only rows that have been pending since then or before are marked."""
+    return max(file.pending_since for file in batch)
 
 
 def _summary(manifest: ManifestRecord) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from urllib.parse import quote
 from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import ClientError
 
-from manifest_builder import aws
+from manifest_builder import aws, event_bus
 from manifest_builder.files import FileVersion
 from manifest_builder.settings import GB, MB, settings
 from manifest_builder.telemetry import box, outcome
@@ -19,7 +19,7 @@ COPY = TransferConfig(multipart_threshold=256 * MB, multipart_chunksize=256 * MB
 
 @box
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
-    """Copies first, then records: after a crash in between, the copy is made again rather than missing.
+    """Copies and sends the event first, then records: after a crash in between, both are repeated rather than missing.
 
     in:  {"run_id", "execution", "date_prefix", "file", "reason"}
     out: {"message_id", "file_path", "size_bytes", "outcome": "quarantined" | "duplicate" | "superseded"}
@@ -29,6 +29,7 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
     note = None
     if found is None:
         note = copy_aside(file, event["reason"])
+        event_bus.file_quarantined(event["date_prefix"], file, event["reason"], note)
         found = file_rows.record_quarantine(event["date_prefix"], file, event["reason"], note).outcome
     outcome(found, reason=event["reason"], copied_to=note)
     return {

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from manifest_builder import clock, job_runs
+from manifest_builder import clock, event_bus, job_runs
 from manifest_builder.errors import RunNotRecorded
 from manifest_builder.failure_reports import report
 from manifest_builder.job_runs import ENDED_BADLY, UNKNOWN
@@ -144,6 +144,8 @@ def is_asked_again(manifest: ManifestRecord) -> bool:
 
 
 def end_well(manifest: ManifestRecord, run: "JobRunTypeDef") -> tuple[str, ManifestRecord | None]:
+    """Sends the event first: if this function is killed in between, it is sent twice rather than never."""
+    event_bus.manifest_ended(manifest, "succeeded", job_runs.times(run))
     if not manifest_records.record_outcome(manifest, "succeeded", job_runs.times(run)):
         return "not_waited_for", None
     count("JobRunsSucceeded")
@@ -152,11 +154,15 @@ def end_well(manifest: ManifestRecord, run: "JobRunTypeDef") -> tuple[str, Manif
 
 
 def end_badly(manifest: ManifestRecord, run: "JobRunTypeDef") -> tuple[str, ManifestRecord | None]:
-    """Reports first: if this function is killed in between, the run is reported twice rather than never."""
+    """Sends the event and the report first: if this function is killed in between, they are sent twice rather than
+    never. The report comes second: while no event can be sent, no report is repeated."""
     state = run["JobRunState"]
     error = f"{state}: {run.get('ErrorMessage') or 'Glue gives no reason'}"[:MESSAGE_CHARACTERS]
     is_retried = state not in NEVER_RETRIED and manifest.retries < settings().job_retries
     logger.error("job run failed", extra={**_subject(manifest), "error": error, "retried": is_retried})
+    event_bus.manifest_ended(
+        manifest, "failed" if is_retried else "waiting_for_operator", job_runs.times(run), reason=error
+    )
     report(manifest, error, is_retried=is_retried)
     if is_retried:
         recorded = manifest_records.reopen(

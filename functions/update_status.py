@@ -7,7 +7,7 @@ are given back. Otherwise a run may have read it: it waits for an operator as fa
 from datetime import datetime, timedelta
 from typing import Any
 
-from manifest_builder import clock, manifest_objects
+from manifest_builder import clock, event_bus, manifest_objects
 from manifest_builder.errors import ManifestGone
 from manifest_builder.manifests import VOID
 from manifest_builder.telemetry import box, count, count_bytes, logger, outcome
@@ -57,13 +57,22 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
 def retire(manifest: dict[str, Any], at: datetime) -> None:
     """Makes a manifest whose object is gone void, or, if its start was ever claimed, failed."""
     partition, record_name = manifest["record"]["date_prefix"], manifest["record"]["file_name"]
-    attempt = (manifest["stale_starter"], manifest["stale_attempted_at"])
-    if attempt[0] is None:
+    if manifest["stale_starter"] is None:
         if vanished.void(partition, record_name, manifest["cut"], GONE, at):
             count("ManifestsVoided")
             give_files_back(manifest)
-    elif vanished.fail_unstarted(partition, record_name, attempt, GONE):
-        outcome("failed", manifest_path=manifest["manifest_path"])
+    else:
+        leave_to_an_operator(partition, record_name, (manifest["stale_starter"], manifest["stale_attempted_at"]))
+
+
+def leave_to_an_operator(partition: str, record_name: str, attempt: tuple[str, str | None]) -> None:
+    """Fails an open manifest, unless there is another attempt meanwhile. Sends the event before that."""
+    record = manifest_records.read(partition, record_name)
+    if record is None or (record.status, record.starter, record.start_attempted_at) != ("open", *attempt):
+        return
+    event_bus.manifest_ended(record, "waiting_for_operator", reason=GONE)
+    if vanished.fail_unstarted(partition, record_name, attempt, GONE):
+        outcome("failed", manifest_path=record.file_path)
         count("ManifestsFailed")
 
 

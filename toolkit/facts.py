@@ -104,6 +104,8 @@ class Facts:
     dead_letters: list[str]
     has_results: bool = True
     """False: the job does not say what it has read."""
+    events: Sequence[dict[str, Any]] = ()
+    """`detail` of the events that the stack has sent."""
 
 
 def file_row(row: dict[str, Any]) -> FileRow:

@@ -39,6 +39,15 @@ def verify(facts: Facts, due_bytes: int, without: Collection[str] = ()) -> list[
     return [Check(clause, list(problems(facts))) for clause, problems in clauses.items() if clause not in without]
 
 
+def verify_outcomes(facts: Facts) -> list[Check]:
+    """Where the ends of runs are told to the workflow."""
+    clauses: dict[str, Callable[[Facts], Iterator[str]]] = {
+        "the end of every run is recorded": outcomes_are_recorded,
+        "every manifest's end and every refused file was told on the event bus": events_were_sent,
+    }
+    return [Check(clause, list(problems(facts))) for clause, problems in clauses.items()]
+
+
 def accounted_once(facts: Facts) -> Iterator[str]:
     latest = {upload.uri: upload for upload in facts.uploads}
     rows = Counter(row.version for row in facts.files)
@@ -143,6 +152,28 @@ def jobs_ran(facts: Facts) -> Iterator[str]:
             yield f"{manifest.path}: its run read other versions than it names"
     for path in runs_of:
         yield f"a run read {path}, which was never committed"
+
+
+def outcomes_are_recorded(facts: Facts) -> Iterator[str]:
+    state_of = {run.run_id: run.state for run in facts.runs}
+    for manifest in facts.manifests:
+        if state_of.get(manifest.job_run_id or "") == "SUCCEEDED" and manifest.status != "succeeded":
+            yield f"{manifest.path} is {manifest.status}, and its run has succeeded"
+
+
+def events_were_sent(facts: Facts) -> Iterator[str]:
+    ends = {(event["manifestPath"], event["status"]) for event in facts.events if "manifestPath" in event}
+    for manifest in facts.manifests:
+        if manifest.status == "succeeded" and (manifest.path, "succeeded") not in ends:
+            yield f"no event says that {manifest.path} is succeeded"
+    refused = {
+        (f"s3://{event['bucket']}/{event['key']}", event["versionId"] or event["etag"])
+        for event in facts.events
+        if "copiedTo" in event
+    }
+    for row in facts.files:
+        if row.status == "quarantined" and row.version not in refused:
+            yield f"no event says that {row.uri} was refused"
 
 
 def refused_are_kept(facts: Facts) -> Iterator[str]:

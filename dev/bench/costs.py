@@ -233,6 +233,8 @@ def _quantities(counts: Counts, settings: Settings, system: System) -> Iterator[
     months = settings.log_retention_days / 30
     yield "Logs", "storage", sum(logged) / GB * data().assumed("logs", "compression") * months, "log_storage"
     if system is not System.MONOLITH:
+        # The ends of runs are not played here: each manifest has one, and sends one event.
+        yield "EventBridge", "events sent", counts.manifests + counts.calls["eventbridge PutEvents"], "event"
         yield "X-Ray", "traces", traces(counts), "trace"
 
 

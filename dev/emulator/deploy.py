@@ -1,6 +1,7 @@
 """Create the stack of template.yaml on the emulator, through CloudFormation, as `sam deploy` would."""
 
 import io
+import json
 import time
 import zipfile
 from collections.abc import Mapping
@@ -47,6 +48,8 @@ class Deployment:
     dead_letter_queue_url: str
     state_machine_arn: str
     job_name: str
+    events_queue_url: str
+    """A queue that gets the stack's own events."""
     result_bucket: str = ARTIFACT_BUCKET
 
 
@@ -61,6 +64,7 @@ def deploy(emulator: Emulator, parameters: Mapping[str, str]) -> Deployment:
     for key, body in artifacts.items():
         emulator.s3.put_object(Bucket=ARTIFACT_BUCKET, Key=key, Body=body)
     create_job(emulator)
+    events_queue_url = subscribe(emulator)
     # The template looks the layer's ARN up in AWS's public parameter; the emulator ignores another account's layer.
     emulator.ssm.put_parameter(
         Name=LAYER_PARAMETER, Type="String", Value="arn:aws:lambda:us-east-1:123456789012:layer:powertools:1"
@@ -88,6 +92,7 @@ def deploy(emulator: Emulator, parameters: Mapping[str, str]) -> Deployment:
         state_machine_arn=outputs["StateMachineArn"],
         # Without a name the stack makes a job, and calls it as itself.
         job_name=values["GlueJobName"] or NAME_PREFIX,
+        events_queue_url=events_queue_url,
     )
 
 
@@ -118,6 +123,15 @@ def create_job(emulator: Emulator) -> None:
         ExecutionProperty={"MaxConcurrentRuns": 10},
         Timeout=120,
     )
+
+
+def subscribe(emulator: Emulator) -> str:
+    """Sends the events of the stack to a queue, as the next step of a user would. Returns its URL."""
+    url = emulator.sqs.create_queue(QueueName=f"{NAME_PREFIX}-events")["QueueUrl"]
+    arn = emulator.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    emulator.events.put_rule(Name=f"{NAME_PREFIX}-events", EventPattern=json.dumps({"source": [NAME_PREFIX]}))
+    emulator.events.put_targets(Rule=f"{NAME_PREFIX}-events", Targets=[{"Id": "queue", "Arn": arn}])
+    return url
 
 
 def create_stack(emulator: Emulator, parameters: Mapping[str, str]) -> dict[str, str]:

@@ -178,6 +178,10 @@ class Emulator:
         return self._session.client("glue", endpoint_url=self.endpoint)
 
     @cached_property
+    def events(self) -> "EventBridgeClient":
+        return self._session.client("events", endpoint_url=self.endpoint)
+
+    @cached_property
     def sqs(self) -> "SQSClient":
         return self._session.client("sqs", endpoint_url=self.endpoint)
 
@@ -196,10 +200,6 @@ class Emulator:
     @cached_property
     def stepfunctions(self) -> "SFNClient":
         return self._session.client("stepfunctions", endpoint_url=self.endpoint)
-
-    @cached_property
-    def events(self) -> "EventBridgeClient":
-        return self._session.client("events", endpoint_url=self.endpoint)
 
     @cached_property
     def iam(self) -> Any:

@@ -58,6 +58,7 @@ def read_facts(
         copies=dict(list_objects(emulator, deployment.quarantine_bucket)),
         messages_left=count_messages(emulator, deployment.input_queue_url),
         dead_letters=read_messages(emulator, deployment.dead_letter_queue_url),
+        events=[json.loads(body)["detail"] for body in read_messages(emulator, deployment.events_queue_url)],
     )
 
 

@@ -34,6 +34,7 @@ from dev.faults.scenarios import (
     ASKED_AT_EVERY_SWEEP,
     DAY,
     DELETED_VERSIONS,
+    FLUSH,
     LARGE,
     MB,
     NAMESAKE,
@@ -42,6 +43,7 @@ from dev.faults.scenarios import (
     RETRIED,
     SETTLED,
     SMALLEST,
+    SUCCEEDED,
     VANISHED,
     VERSIONS,
     Scenario,
@@ -55,6 +57,7 @@ from dev.faults.scenarios import (
     prepare_lost_start,
     prepare_one_date,
     prepare_open_manifest,
+    prepare_refused_file,
     prepare_untold_runs,
     prepare_versions,
     tell_of_the_run,
@@ -65,6 +68,7 @@ from manifest_builder import (
     aws,
     batching,
     clock,
+    event_bus,
     job_runs,
     manifests,
     planning,
@@ -74,7 +78,7 @@ from manifest_builder import (
     turns,
     versions,
 )
-from manifest_builder.batching import PendingFile
+from manifest_builder.batching import Batch, PendingFile
 from manifest_builder.documents import NamedFile
 from manifest_builder.errors import RunNotRecorded
 from manifest_builder.files import FileVersion
@@ -215,10 +219,10 @@ def without_rows_apart(arrive: Callable[..., Change]) -> Callable[..., Change]:
     return forgetting
 
 
-def with_all_versions(next_batch: Callable[..., list[PendingFile]]) -> Callable[..., list[PendingFile]]:
+def with_all_versions(next_batch: Callable[..., Batch]) -> Callable[..., Batch]:
     """Versions of one file count as files of different paths."""
 
-    def unaware(waiting: Iterable[PendingFile], *arguments: Any, **options: Any) -> list[PendingFile]:
+    def unaware(waiting: Iterable[PendingFile], *arguments: Any, **options: Any) -> Batch:
         known: dict[str, PendingFile] = {}
 
         def renamed() -> Iterator[PendingFile]:
@@ -226,7 +230,8 @@ def with_all_versions(next_batch: Callable[..., list[PendingFile]]) -> Callable[
                 known[file.file_name] = file
                 yield replace(file, file_path=file.file_name)
 
-        return [known[file.file_name] for file in next_batch(renamed(), *arguments, **options)]
+        batch = next_batch(renamed(), *arguments, **options)
+        return replace(batch, files=[known[file.file_name] for file in batch.files])
 
     return unaware
 
@@ -326,7 +331,7 @@ def plan_of_files_only(*args: Any, **kwargs: Any) -> Plan:
 def plan_that_cuts_first(*args: Any, **kwargs: Any) -> Plan:
     with mock.patch.object(planning, "open_manifests", return_value=[]):
         cutting = planning.plan(*args, **kwargs)
-    return cutting if cutting.batch else planning.plan(*args, **kwargs)
+    return cutting if cutting.batch.files else planning.plan(*args, **kwargs)
 
 
 def least_of_the_chosen(*values: Any) -> Any:
@@ -429,6 +434,42 @@ def parts_are_sent_once_and_forgotten() -> AbstractContextManager[Any]:
         return []
 
     return mock.patch.object(queues, "put_back_in_parts", forget)
+
+
+def told_after(event: str, owner: Any, recording: str) -> Double:
+    """The state is recorded first, and the event sent after that."""
+
+    @contextmanager
+    def double() -> Iterator[None]:
+        tell, record = getattr(event_bus, event), getattr(owner, recording)
+        later: list[Callable[[], None]] = []
+
+        def record_and_tell(*arguments: Any) -> Any:
+            recorded = record(*arguments)
+            while later:
+                later.pop()()
+            return recorded
+
+        with (
+            mock.patch.object(event_bus, event, lambda *facts, **more: later.append(lambda: tell(*facts, **more))),
+            mock.patch.object(owner, recording, record_and_tell),
+        ):
+            yield
+
+    return double
+
+
+@contextmanager
+def refusals_of_events_are_overlooked() -> Iterator[None]:
+    def overlook(parsed: dict[str, Any], **_: Any) -> None:
+        parsed["FailedEntryCount"] = 0
+
+    client = aws.events()
+    client.meta.events.register("after-call.eventbridge.PutEvents", overlook)
+    try:
+        yield
+    finally:
+        client.meta.events.unregister("after-call.eventbridge.PutEvents", overlook)
 
 
 # Schedules
@@ -1081,6 +1122,43 @@ CONTROLS = [
         DELETED_VERSIONS,
         invariants.what_was_removed_before_the_cut_is_in_no_manifest,
         double=replaced(file_rows, "_remove_older_versions", lambda row, removal: None),
+    ),
+    Control(
+        "the end of a manifest is told before it is recorded",
+        SUCCEEDED,
+        invariants.whatever_is_recorded_has_been_told,
+        double=told_after("manifest_ended", manifest_records, "record_outcome"),
+        hits=(Hit("UpdateItem", Kind.KILLED_AFTER),),
+    ),
+    Control(
+        "a refused file is told before it is recorded",
+        Scenario("a file is refused", deliver, prepare_refused_file),
+        invariants.whatever_is_recorded_has_been_told,
+        double=told_after("file_quarantined", file_rows, "record_quarantine"),
+        hits=(Hit("PutItem", Kind.KILLED_AFTER),),
+    ),
+    Control(
+        "a flush is told before its manifest is committed",
+        FLUSH,
+        invariants.whatever_is_recorded_has_been_told,
+        double=told_after("date_flushed", manifest_records, "commit"),
+        hits=(Hit("TransactWriteItems", Kind.KILLED_AFTER),),
+    ),
+    Control(
+        "nothing is recorded whose event EventBridge has not taken",
+        SUCCEEDED,
+        invariants.whatever_is_recorded_has_been_told,
+        double=refusals_of_events_are_overlooked,
+        hits=(Hit("PutEvents", Kind.THROTTLED, lasting=True),),
+    ),
+    Control(
+        "an event that is sent again has the same id",
+        SUCCEEDED,
+        invariants.an_event_has_the_same_id_each_time,
+        double=replaced(
+            event_bus, "uuid", SimpleNamespace(uuid5=lambda namespace, name: uuid.uuid4(), NAMESPACE_URL=None)
+        ),
+        hits=(Hit("UpdateItem", Kind.KILLED_BEFORE),),
     ),
     Control(
         "a manifest names one version of a file",

@@ -8,7 +8,7 @@ from typing import Any
 
 from dev.faults.lab import Lab, Version
 from dev.simulator.world import NOT_FILES
-from manifest_builder import clock
+from manifest_builder import clock, event_bus
 from manifest_builder.documents import NamedFile
 from manifest_builder.rows import FileRow, is_kept_apart
 from manifest_builder.settings import settings
@@ -18,6 +18,10 @@ from update_status import GONE
 Invariant = Callable[[Lab], Iterator[str]]
 FORWARD = re.compile(r"open( void| failed|( started( open started)*( succeeded| failed| open failed)?)?( open)?)")
 """The statuses of a manifest's record: opened again only after a run. Without its object it is void, or failed."""
+
+
+ENDS = {"succeeded": "succeeded", "failed": "waiting_for_operator"}
+"""By the status of a manifest's record: that of the event."""
 
 
 def is_valid(version: Version) -> bool:
@@ -282,6 +286,41 @@ def no_lock_outlives_its_lease(lab: Lab) -> Iterator[str]:
             yield f"{partition} is held by {item['lock_id']} for {item['ttl'] - now:.0f} s more"
 
 
+def whatever_is_recorded_has_been_told(lab: Lab) -> Iterator[str]:
+    """The end of each attempt of a manifest, each refused version, each flush."""
+    told = lab.seen.told.keys()
+    for path, record in records(lab).items():
+        attempt = int(record.get("attempt", 1))
+        ends = dict.fromkeys(range(1, attempt), "failed")
+        if record["status"] in ENDS:
+            ends[attempt] = ENDS[record["status"]]
+        for number, end in ends.items():
+            if (event_bus.MANIFEST_STATUS_CHANGE, path, number, end) not in told:
+                yield f"attempt {number} of {path} has ended ({end}), and no event says so"
+    refused = {
+        (f"s3://{subject[1]}/{subject[2]}", subject[3], subject[-1])
+        for subject in told
+        if subject[0] == event_bus.FILE_QUARANTINED
+    }
+    for row in rows(lab):
+        version = (row["file_path"], row.get("version_id"), row.get("reason"))
+        if row["status"] == "quarantined" and version not in refused:
+            yield f"{row['file_path']} is quarantined, and no event says so"
+    for date, cut in lab.seen.flushes:
+        if (event_bus.DATE_FLUSHED, date, cut) not in told:
+            yield f"{date} was flushed up to {cut}, and no event says so"
+
+
+def an_event_has_the_same_id_each_time(lab: Lab) -> Iterator[str]:
+    known: dict[str, tuple[Any, ...]] = {}
+    for subject, ids in lab.seen.told.items():
+        if len(ids) > 1:
+            yield f"{subject} was told with {len(ids)} ids"
+        for event_id in ids:
+            if known.setdefault(event_id, subject) != subject:
+                yield f"{subject} has the id of {known[event_id]}"
+
+
 def no_date_waits_behind_others(lab: Lab) -> Iterator[str]:
     for date in lab.seen.starved:
         yield f"{date} was not finished although sweeps had time for it"
@@ -326,6 +365,8 @@ INVARIANTS: list[Invariant] = [
     states_only_move_forward,
     no_file_is_marked_before_its_manifest_is_committed,
     no_lock_outlives_its_lease,
+    whatever_is_recorded_has_been_told,
+    an_event_has_the_same_id_each_time,
     no_date_waits_behind_others,
     a_lock_is_given_up_by_its_holder_only,
     replaying_all_messages_changes_nothing,

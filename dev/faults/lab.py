@@ -40,10 +40,17 @@ from dev.simulator.world import (
     Execution,
     World,
 )
-from manifest_builder import documents, manifests, queues, redelivery
+from manifest_builder import documents, event_bus, manifests, queues, redelivery
 from manifest_builder.documents import NamedFile
+from manifest_builder.settings import settings
 from manifest_builder.tracking import marking, table
 
+SUBJECTS = {
+    event_bus.MANIFEST_STATUS_CHANGE: ("manifestPath", "attempt", "status"),
+    event_bus.FILE_QUARANTINED: ("bucket", "key", "versionId", "etag", "sequencer", "reason"),
+    event_bus.DATE_FLUSHED: ("date", "cut"),
+}
+"""By type of event: the fields that say what it is about."""
 NOT_COUNTED = -1
 INVOCATION_ERRORS = {
     Kind.FAILS: "Lambda.ServiceException",
@@ -101,6 +108,10 @@ class Observations:
     """By manifest path: how many of `versions` had been uploaded when each run of its job was started."""
     recorded_runs: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     """By manifest path: the job runs that its record has named."""
+    told: dict[tuple[Any, ...], list[str]] = field(default_factory=lambda: defaultdict(list))
+    """By type and SUBJECTS of an event: the different ids that it was sent with."""
+    flushes: list[tuple[str, str]] = field(default_factory=list)
+    """Date and cut of each manifest that an execution began with although its date had less than a batch."""
     starved: list[str] = field(default_factory=list)
     """Dates that a scenario found unfinished though they had time enough."""
     foreign_releases: list[str] = field(default_factory=list)
@@ -222,6 +233,7 @@ class Lab(World):
         in_order = SimpleNamespace(sample=lambda population, k: population[:k])
         enter(mock.patch.object(find_stalled_dates, "random", in_order))
         enter(mock.patch.object(table, "time", SimpleNamespace(sleep=lambda _: None)))
+        enter(mock.patch.object(event_bus, "time", SimpleNamespace(sleep=lambda _: None)))
         enter(mock.patch("botocore.endpoint.time", SimpleNamespace(sleep=lambda _: None)))
         return self
 
@@ -495,7 +507,7 @@ class Lab(World):
                 self._take_effect(call, request, process)
                 raise lost
             case Kind.THROTTLED:
-                return wire.answer(request, 400, {"__type": "ThrottlingException", "message": "Rate exceeded"})
+                return _throttled(request, call.operation)
             case Kind.LATE_RUNS:
                 return self._hide_runs(request, call.operation)
             case Kind.CONFLICT:
@@ -531,6 +543,8 @@ class Lab(World):
             self._excuse_late_start(json.loads(wire.body_of(request))["Arguments"]["--MANIFEST_PATH"])
         response = process()
         self._observe_object(request, call, response.status_code)
+        if call.operation == "PutEvents" and response.status_code < 300:
+            self._observe_events(json.loads(wire.body_of(request))["Entries"])
         if call.operation == "DeleteItem" and response.status_code < 300:
             self._observe_release(wire.body_of(request).decode())
         changed = self._observe() or (call.service != "dynamodb" and call.operation not in READS)
@@ -731,6 +745,8 @@ class Lab(World):
             if self._snapshot.get(key) == item:
                 continue
             if key[0].startswith("MANIFEST#"):
+                if key not in self._snapshot and _is_flush(item, items):
+                    self.seen.flushes.append((manifests.date_of(key[0]) or "", item["cut"]))
                 _append(self.seen.records[item["file_path"]], item["status"])
                 claim = item.get("start_attempted_at")
                 if claim and claim != self._snapshot.get(key, {}).get("start_attempted_at"):
@@ -745,6 +761,13 @@ class Lab(World):
                 _append(self.seen.rows[version], (item["status"], item.get("manifest_path")))
         self._snapshot = items
         return True
+
+    def _observe_events(self, entries: list[dict[str, str]]) -> None:
+        for entry in entries:
+            detail = json.loads(entry["Detail"])
+            subject = (entry["DetailType"], *(detail[name] for name in SUBJECTS[entry["DetailType"]]))
+            if detail["id"] not in self.seen.told[subject]:
+                self.seen.told[subject].append(detail["id"])
 
     def _observe_release(self, request_body: str) -> None:
         for (partition, _), lock in self._snapshot.items():
@@ -799,6 +822,25 @@ def _plain(value: DynamoType) -> Any:
 def _append(states: list[Any], state: Any) -> None:
     if not states or states[-1] != state:
         states.append(state)
+
+
+def _is_flush(record: dict[str, Any], items: dict[tuple[str, str], dict[str, Any]]) -> bool:
+    """Of a manifest that is committed now: the first batch of an execution needs a full batch, but for a flush."""
+    date = record["date_prefix"].removeprefix("MANIFEST#")
+    pending_bytes = sum(
+        item["file_size_bytes"]
+        for (partition, _), item in items.items()
+        if partition == date and "pending_since" in item
+    )
+    begins = str(record["file_name"]).startswith("batch-0001-")
+    return begins and bool(pending_bytes < settings().max_batch_bytes)
+
+
+def _throttled(request: Any, operation: str) -> AWSResponse:
+    if operation == "PutEvents":  # answers 200, whether it has taken the event or not
+        entry = {"ErrorCode": "ThrottlingException", "ErrorMessage": "Rate exceeded"}
+        return wire.answer(request, 200, {"FailedEntryCount": 1, "Entries": [entry]})
+    return wire.answer(request, 400, {"__type": "ThrottlingException", "message": "Rate exceeded"})
 
 
 def _conflict(request: Any, operation: str) -> AWSResponse:

@@ -184,6 +184,16 @@ def prepare_run_that_glue_retries(lab: Lab) -> None:
     lab.end_run(run_of(lab, DAY), "FAILED")
 
 
+def prepare_succeeded_run(lab: Lab) -> None:
+    arrive(lab, 2)
+    lab.deliver_all()
+    lab.end_run(run_of(lab, DAY))
+
+
+def prepare_refused_file(lab: Lab) -> None:
+    lab.arrive(f"{DAY}-large.ndjson", 20 * MB)
+
+
 def prepare_untold_runs(lab: Lab) -> None:
     """Two manifests whose runs have ended, one well; the events got lost."""
     arrive(lab, 2)
@@ -349,6 +359,8 @@ def tell_of_both_attempts(lab: Lab) -> None:
 
 ASKED_AT_EVERY_SWEEP = LIMIT_30_MB | {"OUTCOME_AFTER_MINUTES": "0"}
 
+FLUSH = Scenario("the sweep flushes an old file", sweep, prepare_old_file)
+SUCCEEDED = Scenario("a run of the job succeeds", tell_of_the_run, prepare_succeeded_run, ASKED_AT_EVERY_SWEEP)
 SMALLEST = Scenario("one date reaches the threshold", deliver, prepare_one_date)
 GIVEN_UP = Scenario("a given-up start is resumed", deliver, prepare_given_up_start)
 REMOVALS = Scenario("files are deleted before and after their manifest is cut", remove, prepare_removals)
@@ -374,8 +386,9 @@ SCENARIOS = [
     GIVEN_UP,
     Scenario("a start whose answer was lost is found", deliver, prepare_lost_start),
     Scenario("Glue is busy for a while", deliver, prepare_busy_glue),
-    Scenario("the sweep flushes an old file", sweep, prepare_old_file),
+    FLUSH,
     Scenario("a backlog of several manifests", deliver, prepare_backlog),
+    SUCCEEDED,
     Scenario("a run of the job fails", tell_of_the_run, prepare_failed_run, ASKED_AT_EVERY_SWEEP),
     RETRIED,
     Scenario("the ends of two runs were never told", sweep, prepare_untold_runs, ASKED_AT_EVERY_SWEEP),

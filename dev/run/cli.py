@@ -16,6 +16,7 @@ from dev.emulator.command import CommandParser, exit_code, start_and_deploy, sta
 from dev.emulator.deploy import Deployment
 from dev.emulator.emulator import Emulator
 from dev.emulator.facts import read_facts, read_table
+from dev.emulator.run_ends import RunEnds
 from dev.paths import BUILD
 from dev.run import report, watch
 from dev.run.files import SAMPLE_PARAMETERS, Feed, folder_feed, sample_feed
@@ -30,7 +31,7 @@ from toolkit.facts import Facts, Upload
 from toolkit.parser import calendar_date
 from toolkit.steps import Steps
 from toolkit.texts import plural, size
-from toolkit.verdict import overdue_dates, verify
+from toolkit.verdict import overdue_dates, verify, verify_outcomes
 
 GB = 1024**3
 KEPT, NOT_KEPT = 0, FAILED
@@ -88,6 +89,8 @@ PARAMETERS = {
     "--retry-delay-seconds": "RetryDelaySeconds",
 }
 """Flags that are parameters of the template, which has their bounds and their defaults."""
+ASKED_AT_EVERY_SWEEP = {"OutcomeAfterMinutes": "0"}
+"""If the event of a run's end got lost, a sweep at the end finds its outcome."""
 WHOLE_NUMBERS = {"FlushAfterMinutes", "MaxConcurrency", "RetryDelaySeconds"}
 
 
@@ -126,7 +129,7 @@ def stack_parameters(options: argparse.Namespace) -> dict[str, str]:
     given = {name: value for name in PARAMETERS.values() if (value := getattr(options, name)) is not None}
     of_run = {} if options.input else SAMPLE_PARAMETERS
     # A sweep flushes files that are older than this.
-    return {**of_run, **({"FlushAfterMinutes": "0"} if options.flush else {}), **given}
+    return {**ASKED_AT_EVERY_SWEEP, **of_run, **({"FlushAfterMinutes": "0"} if options.flush else {}), **given}
 
 
 def run(options: argparse.Namespace, feed: Feed) -> int:
@@ -144,6 +147,7 @@ def run(options: argparse.Namespace, feed: Feed) -> int:
     with ExitStack() as stack:
         emulator = Emulator(enforce_policies=options.enforce_policies)
         deployment = start_and_deploy(steps, stack, emulator, parameters)
+        stack.enter_context(RunEnds(emulator, deployment))
         wait = partial(
             _wait,
             steps,
@@ -155,14 +159,15 @@ def run(options: argparse.Namespace, feed: Feed) -> int:
         max_batch_bytes = int(limit("MaxBatchSizeGb") * GB)
         overdue = overdue_dates(read_table(emulator, deployment).files, max_batch_bytes)
         # The scheduled sweep would finish the work of a slow machine too, but later.
-        if options.flush or progress.manifests_open or overdue:
+        if options.flush or progress.manifests_open or progress.manifests_started or overdue:
             sweep(emulator, deployment, uploads, wait)
         with steps.step("Reading everything back") as step:
             facts = read_facts(emulator, deployment, uploads, [feed.poison] if feed.poison else [], deleted)
             step.end("Everything read back", "S3, DynamoDB, Glue, SQS")
         page = draw(steps, emulator, deployment, facts, options.page)
         # After a flush any pending file is one too many.
-        checks = verify(facts, due_bytes=1 if options.flush and not limit("FlushAfterMinutes") else max_batch_bytes)
+        due_bytes = 1 if options.flush and not limit("FlushAfterMinutes") else max_batch_bytes
+        checks = [*verify(facts, due_bytes), *verify_outcomes(facts)]
         report.print_tables(
             console,
             facts,
@@ -212,7 +217,11 @@ def feed_everything(
                 f"{len(later)} more uploaded",
                 f"{len(again)} with new content; {len(deleted)} deleted; one event delivered twice",
             )
-    return uploads, deleted, wait(uploads, lambda progress: progress.is_finished(poison))
+    return (
+        uploads,
+        deleted,
+        wait(uploads, lambda progress: progress.is_finished(poison) and not progress.manifests_started),
+    )
 
 
 def sweep(emulator: Emulator, deployment: Deployment, uploads: list[Upload], wait: Wait) -> None:
@@ -229,7 +238,7 @@ def sweep(emulator: Emulator, deployment: Deployment, uploads: list[Upload], wai
 def _has_swept(emulator: Emulator, execution: str, progress: watch.Progress) -> bool:
     # Of an Express execution AWS would not tell; the emulator does.
     status = emulator.stepfunctions.describe_execution(executionArn=execution)["status"]
-    return progress.is_quiet and status != "RUNNING"
+    return progress.is_quiet and not progress.manifests_started and status != "RUNNING"
 
 
 def _wait(

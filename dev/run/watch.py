@@ -31,6 +31,8 @@ class Progress:
     locks: int
     manifests_open: int
     files_pending: int
+    manifests_started: int = 0
+    """Those whose run has no recorded outcome."""
 
     def __str__(self) -> str:
         return f"{self.summary}, {plural(self.messages, 'message')}"
@@ -80,6 +82,7 @@ def read_progress(emulator: Emulator, deployment: Deployment, uploads: list[Uplo
         locks=len(tracked.locks),
         manifests_open=sum(row["status"] == "open" for row in tracked.manifests),
         files_pending=sum(row.status == "pending" for row in tracked.files),
+        manifests_started=sum(row["status"] == "started" for row in tracked.manifests),
     )
 
 

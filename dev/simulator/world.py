@@ -74,6 +74,7 @@ ENVIRONMENT = {
     "TRACKING_TABLE": TRACKING_TABLE,
     "QUARANTINE_BUCKET": QUARANTINE_BUCKET,
     "GLUE_JOB_NAME": GLUE_JOB,
+    "EVENT_BUS_NAME": "default",
     "POWERTOOLS_SERVICE_NAME": "manifest-builder-test",
     "POWERTOOLS_METRICS_NAMESPACE": "ManifestBuilder",
     "POWERTOOLS_LOG_LEVEL": "CRITICAL",
@@ -191,7 +192,7 @@ class World:
 
     @staticmethod
     def _forget_caches() -> None:
-        clients = (aws.dynamodb, aws.s3, aws.s3_for_copies, aws.glue, aws.sns)
+        clients = (aws.dynamodb, aws.s3, aws.s3_for_copies, aws.glue, aws.sns, aws.events)
         for cached in (settings, *clients, retention.remember, retention.read):
             cached.cache_clear()
 

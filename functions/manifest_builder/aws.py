@@ -8,6 +8,7 @@ from botocore.config import Config
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_events import EventBridgeClient
     from mypy_boto3_glue import GlueClient
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_sns import SNSClient
@@ -37,6 +38,11 @@ def s3_for_copies() -> "S3Client":
 @cache
 def glue() -> "GlueClient":
     return boto3.client("glue", config=_PROMPT)
+
+
+@cache
+def events() -> "EventBridgeClient":
+    return boto3.client("events", config=_PROMPT)
 
 
 @cache

@@ -21,10 +21,19 @@ class PendingFile:
     etag: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Files of the next manifest; none if there is nothing to build yet."""
+
+    files: list[PendingFile]
+    is_flush: bool = False
+    """Whether it is the rest of a date, taken because its first file is old enough."""
+
+
 def next_batch(
     pending: Iterable[PendingFile], max_bytes: int, *, date_started: bool, flush_before: str | None
-) -> list[PendingFile]:
-    """The next batch of a date, or an empty list when there is none to build yet.
+) -> Batch:
+    """The next batch of a date, without files when there is none to build yet.
 
     `pending` comes in order of arrival, and is read only until the answer is certain. Files are taken greedily up to
     `max_bytes` (inclusive) or MAX_BATCH_FILES. The first batch of a date needs a pending total that reaches one of the
@@ -41,15 +50,14 @@ def next_batch(
         total += file.size_bytes
         if file.file_path not in paths:
             if batch and size + file.size_bytes > max_bytes:
-                return batch
+                return Batch(batch)
             batch.append(file)
             paths.add(file.file_path)
             size += file.size_bytes
         if size >= max_bytes or number == MAX_BATCH_FILES:
-            return batch
+            return Batch(batch)
     if total >= max_bytes:
-        return batch
-    is_overdue = bool(batch and flush_before and batch[0].pending_since <= flush_before)
-    if is_overdue or (date_started and 2 * size >= max_bytes):
-        return batch
-    return []
+        return Batch(batch)
+    if batch and flush_before and batch[0].pending_since <= flush_before:
+        return Batch(batch, is_flush=True)
+    return Batch(batch if date_started and 2 * size >= max_bytes else [])

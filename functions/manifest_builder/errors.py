@@ -17,5 +17,9 @@ class ManifestGone(RuntimeError):
     """The object of a committed manifest is not there any more: no job could read it."""
 
 
+class EventNotSent(RuntimeError):
+    """EventBridge did not take an event. The state that it tells of is not recorded, and both are tried again."""
+
+
 class RowContended(RuntimeError):
     """A row changed during every attempt to write it. The message is redelivered, and the write is tried again."""

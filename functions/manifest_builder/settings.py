@@ -1,6 +1,7 @@
 """Settings from the environment variables of the specification, read and checked once per process."""
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal, InvalidOperation
@@ -30,6 +31,10 @@ class Settings:
     alarm_topic_arn: str | None
     retention_days: int
     """Days for which rows of finished files are kept; 0: for ever."""
+    event_bus_name: str | None
+    """The bus that gets the events of the workflow; None: no events are sent."""
+    event_source: str
+    """The `source` of these events: the stack's NamePrefix."""
 
 
 def read_settings(environ: Mapping[str, str]) -> Settings:
@@ -60,6 +65,8 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         outcome_after_minutes=_whole(environ, "OUTCOME_AFTER_MINUTES", "60", at_least=0, at_most=10080),
         alarm_topic_arn=environ.get("ALARM_TOPIC_ARN", "").strip() or None,
         retention_days=_whole(environ, "RETENTION_DAYS", "0", at_least=0, at_most=3650),
+        event_bus_name=_bus_name(environ),
+        event_source=environ.get("POWERTOOLS_SERVICE_NAME", "").strip() or "manifest-builder",
     )
 
 
@@ -100,6 +107,13 @@ def _required(environ: Mapping[str, str], name: str) -> str:
     if not value:
         raise SettingsError(f"{name} is not set: it is required")
     return value
+
+
+def _bus_name(environ: Mapping[str, str]) -> str | None:
+    name = environ.get("EVENT_BUS_NAME", "").strip() or "default"
+    if not re.fullmatch(r"[A-Za-z0-9._-]{1,256}", name):
+        raise SettingsError(f"EVENT_BUS_NAME is {name!r}: it must be the name of an event bus, or none")
+    return None if name == "none" else name
 
 
 def _whole(environ: Mapping[str, str], name: str, default: str, *, at_least: int, at_most: int) -> int:

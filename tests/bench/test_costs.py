@@ -39,6 +39,13 @@ def dollars_by_name(lines: list[Line]) -> dict[tuple[str, str], float]:
     return {(line.group, line.name): line.dollars for line in lines}
 
 
+def test_refused_files_and_flushes_send_events_besides_the_ends_of_manifests() -> None:
+    calls = Counter({"glue StartJobRun": 1, "eventbridge PutEvents": 3})
+    lines = dollars_by_name(costs.usage(ten_files(calls=calls), PROD))
+    assert lines["EventBridge", "events sent"] == pytest.approx(0.4 * 1.00)
+    assert ("EventBridge", "events sent") not in dollars_by_name(costs.usage(ten_files(), PROD, System.MONOLITH))
+
+
 def test_a_price_is_for_so_many_units() -> None:
     assert Price(0.4, 1_000_000, "request", "").of(2_500_000) == 1.0
 
@@ -56,6 +63,7 @@ def test_a_price_is_for_so_many_units() -> None:
         ("SQS", "receives and deletes", 0.2 * 0.40),
         ("S3", "manifests written", 0.1 * 5.00),
         ("S3", "manifests read", 0),
+        ("EventBridge", "events sent", 0.1 * 1.00),
         # A line of 974 bytes, plus 26 bytes that CloudWatch adds.
         ("Logs", "of functions", 100_000 * 1000 / 1024**3 * 0.50),
         ("Logs", "of executions", 0),

@@ -65,15 +65,27 @@ def _needs(call: Call) -> Iterator[Need]:
         case "glue", "StartJobRun" | "GetJobRuns" | "GetJobRun" | "GetJob":
             job = arguments["JobName"]
             yield Need(f"glue:{call.operation}", f"arn:aws:glue:{REGION}:{ACCOUNT}:job/{job}")
-        case "sns", "Publish":
-            yield Need("sns:Publish", arguments["TopicArn"])
+        case "sns" | "sqs" | "events", _:
+            yield from _messages(call)
         case "lambda", "Invoke":
             yield Need("lambda:InvokeFunction", arguments["FunctionName"])
         case "stepfunctions", "StartSyncExecution":
             yield Need("states:StartSyncExecution", arguments["stateMachineArn"])
+        case _:
+            raise unknown(call)
+
+
+def _messages(call: Call) -> Iterator[Need]:
+    arguments = call.arguments
+    match call.service, call.operation:
+        case "sns", "Publish":
+            yield Need("sns:Publish", arguments["TopicArn"])
         case "sqs", "ChangeMessageVisibilityBatch" | "SendMessage":
             queue = arguments["QueueUrl"].rpartition("/")[2]
             yield Need(f"sqs:{call.operation.removesuffix('Batch')}", f"arn:aws:sqs:{REGION}:{ACCOUNT}:{queue}")
+        case "events", "PutEvents":
+            for entry in arguments["Entries"]:
+                yield Need("events:PutEvents", f"arn:aws:events:{REGION}:{ACCOUNT}:event-bus/{entry['EventBusName']}")
         case _:
             raise unknown(call)
 

@@ -20,7 +20,7 @@ from dev.simulator.world import (
     function_arn,
 )
 from tests.permissions.needs import Need
-from tests.template.sam import Json, actions, identity_statements, properties
+from tests.template.sam import Json, actions, identity_statements, properties, resources
 
 # Names of resources that the simulated account does not have.
 NAME_PREFIX = "manifest-builder-test"
@@ -32,6 +32,7 @@ REFERENCES = {
     "AWS::Region": REGION,
     "AWS::AccountId": ACCOUNT,
     "NamePrefix": NAME_PREFIX,
+    "EventBusName": ENVIRONMENT["EVENT_BUS_NAME"],
     "GlueJob": GLUE_JOB,
     "ManifestStateMachine": ENVIRONMENT["STATE_MACHINE_ARN"],
     "InputBucket": INPUT_BUCKET,
@@ -68,6 +69,7 @@ class Statement:
 def statements_of(role: str) -> list[Statement]:
     """The statements of the role's inline policies and attached policies."""
     sources = {role, *(policy["Ref"] for policy in properties(role).get("ManagedPolicyArns", []))}
+    sources |= {name for name in resources("AWS::IAM::Policy") if {"Ref": role} in properties(name)["Roles"]}
     return [parsed(statement) for source, statement in identity_statements() if source in sources]
 
 

@@ -37,7 +37,7 @@ def upload(uri: str, etag: str = "e1", *, refused: bool = False) -> Upload:
 
 def manifest(path: str, *versions: Version) -> Manifest:
     number = len(versions)
-    return Manifest("2025-12-23", path, "started", number, 100 * number, path, f"run of {path}", versions)
+    return Manifest("2025-12-23", path, "succeeded", number, 100 * number, path, f"run of {path}", versions)
 
 
 def kept() -> Facts:
@@ -70,4 +70,14 @@ def kept() -> Facts:
         copies={"2025-12-23-no.ndjson": "e1"},
         messages_left=0,
         dead_letters=["poison"],
+        events=[
+            *({"manifestPath": each.path, "status": "succeeded"} for each in manifests),
+            {
+                "bucket": "input",
+                "key": "2025-12-23-no.ndjson",
+                "versionId": "v of e1",
+                "etag": "e1",
+                "copiedTo": "there",
+            },
+        ],
     )

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from dev.run import cli
-from dev.run.cli import main, parse, stack_parameters
+from dev.run.cli import ASKED_AT_EVERY_SWEEP, main, parse, stack_parameters
 from dev.run.files import SAMPLE_PARAMETERS
 from dev.template import template
 from tests.run.kept import kept
@@ -43,13 +43,13 @@ def test_a_mistake_is_one_line_and_exit_code_2(
 
 
 def test_the_sample_has_limits_of_its_own() -> None:
-    assert stack_parameters(parse([])) == SAMPLE_PARAMETERS
+    assert stack_parameters(parse([])) == ASKED_AT_EVERY_SWEEP | SAMPLE_PARAMETERS
 
 
 def test_own_files_have_the_real_limits_unless_told_otherwise(tmp_path: Path) -> None:
-    assert stack_parameters(parse(["--input", str(tmp_path)])) == {}
+    assert stack_parameters(parse(["--input", str(tmp_path)])) == ASKED_AT_EVERY_SWEEP
     given = parse(["--input", str(tmp_path), "--max-batch-gb", "0.1", "--retry-delay-seconds", "5"])
-    assert stack_parameters(given) == {"MaxBatchSizeGb": "0.1", "RetryDelaySeconds": "5"}
+    assert stack_parameters(given) == ASKED_AT_EVERY_SWEEP | {"MaxBatchSizeGb": "0.1", "RetryDelaySeconds": "5"}
 
 
 def test_a_flag_goes_before_the_limits_of_the_sample() -> None:

@@ -19,7 +19,7 @@ from tests.run.kept import (
     version,
 )
 from toolkit.facts import Facts, JobResult, JobRun, Version
-from toolkit.verdict import verify
+from toolkit.verdict import verify, verify_outcomes
 
 
 def with_row(facts: Facts, uri: str, **changes: object) -> Facts:
@@ -147,6 +147,27 @@ def test_a_run_that_kept_the_promise_has_nothing_against_it() -> None:
 def test_the_clause_that_was_broken_is_named(breakage: str) -> None:
     clause, break_it = BREAKAGES[breakage]
     assert clause in [check.clause for check in verify(break_it(kept()), MAX_BATCH_BYTES) if not check.holds]
+
+
+def test_a_run_that_kept_the_promise_has_recorded_and_told_everything() -> None:
+    assert [check.problems for check in verify_outcomes(kept())] == [[], []]
+
+
+@pytest.mark.parametrize(
+    ("break_it", "broken", "problem"),
+    [
+        (lambda facts: with_manifest(facts, status="started"), 0, "is started, and its run has succeeded"),
+        (lambda facts: replace(facts, events=facts.events[1:]), 1, "no event says that s3://manifests/"),
+        (lambda facts: replace(facts, events=facts.events[:-1]), 1, f"no event says that {REFUSED} was refused"),
+    ],
+)
+def test_an_outcome_that_is_not_recorded_or_not_told_is_named(
+    break_it: Callable[[Facts], Facts], broken: int, problem: str
+) -> None:
+    checks = verify_outcomes(break_it(kept()))
+
+    assert [check.holds for check in checks] == [number != broken for number in range(2)]
+    assert problem in checks[broken].problems[0]
 
 
 def test_every_clause_has_a_case_that_breaks_it() -> None:

@@ -137,6 +137,18 @@ def test_the_trigger_may_wait_for_the_executions_it_starts() -> None:
     assert start["Resource"] == {"Ref": "ManifestStateMachine"}
 
 
+def test_the_boxes_that_send_events_may_put_them_on_the_given_bus_alone_and_on_none_if_there_is_none() -> None:
+    ((policy, statement),) = [
+        (name, statement) for name, statement in identity_statements() if "events:PutEvents" in actions(statement)
+    ]
+    bus = "arn:${AWS::Partition}:events:${AWS::Region}:${AWS::AccountId}:event-bus/${EventBusName}"
+    assert (actions(statement), statement["Resource"]) == ({"events:PutEvents"}, {"Fn::Sub": bus})
+    senders = ("QuarantineFile", "CreateManifest", "UpdateStatus", "RecordOutcome")
+    assert properties(policy)["Roles"] == [{"Ref": f"{box}Role"} for box in senders]
+    assert policy in stack()["Resources"]
+    assert policy not in stack(EventBusName="none")["Resources"]
+
+
 def test_the_machine_may_invoke_its_boxes_and_nothing_else() -> None:
     substitutions = properties("ManifestStateMachine")["DefinitionSubstitutions"]
     boxes = [arn for name, arn in substitutions.items() if name.endswith("FunctionArn")]

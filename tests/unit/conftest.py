@@ -1,8 +1,10 @@
 """Fixtures of the unit tests. No test waits, and no call leaves this process."""
 
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 from unittest import mock
 
 import pytest
@@ -10,9 +12,11 @@ from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
 from dev.simulator.telemetry import Telemetry, captured
+from manifest_builder import aws
 from manifest_builder.settings import settings
 from manifest_builder.telemetry import metrics
-from tests.unit.support import Account
+from tests.documents import schemas
+from tests.unit.support import Account, intercepted
 
 hypothesis_settings.register_profile("unit", deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
 hypothesis_settings.load_profile("unit")
@@ -63,6 +67,22 @@ def environment() -> Iterator[Callable[..., None]]:
 
         yield change
     settings.cache_clear()
+
+
+@pytest.fixture
+def events(account: Account) -> Iterator[list[dict[str, Any]]]:
+    """The events that were sent, each checked against its schema."""
+    sent: list[dict[str, Any]] = []
+
+    def remember(proceed: Callable[[], Any], number: int, arguments: dict[str, Any]) -> Any:
+        for entry in arguments["Entries"]:
+            event = {"bus": entry["EventBusName"], "source": entry["Source"], "detail-type": entry["DetailType"]}
+            sent.append(event | {"detail": json.loads(entry["Detail"])})
+            schemas.check(sent[-1])
+        return proceed()
+
+    with intercepted(aws.events(), "put_events", remember):
+        yield sent
 
 
 @pytest.fixture

@@ -1,13 +1,14 @@
 """The batching rule, compared with an independent implementation of the specification."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dev.simulator.world import ENVIRONMENT
-from manifest_builder.batching import MAX_BATCH_FILES, PendingFile, next_batch
+from manifest_builder import batching
+from manifest_builder.batching import MAX_BATCH_FILES, PendingFile
 from manifest_builder.settings import read_settings
 
 ALWAYS = "9"
@@ -16,6 +17,12 @@ ALWAYS = "9"
 
 def pending(*sizes: int) -> list[PendingFile]:
     return [PendingFile(f"{n}", f"s3://b/{n}", size, f"{n:09d}") for n, size in enumerate(sizes)]
+
+
+def next_batch(
+    waiting: Iterable[PendingFile], max_bytes: int, *, date_started: bool, flush_before: str | None
+) -> list[PendingFile]:
+    return batching.next_batch(waiting, max_bytes, date_started=date_started, flush_before=flush_before).files
 
 
 def sizes_of(batch: list[PendingFile]) -> list[int]:
@@ -155,6 +162,25 @@ def test_a_flush_makes_a_batch_of_any_rest_and_no_empty_batch(date_started: bool
 @pytest.mark.parametrize(("flush_before", "batch"), [("000000000", [1, 2]), ("", [])])
 def test_a_flush_takes_a_rest_only_if_its_first_file_is_old_enough(flush_before: str, batch: list[int]) -> None:
     assert sizes_of(next_batch(pending(1, 2), 100, date_started=False, flush_before=flush_before)) == batch
+
+
+@pytest.mark.parametrize(
+    ("sizes", "flush_before", "is_flush"),
+    [
+        ([1], ALWAYS, True),
+        ([60, 39], ALWAYS, True),
+        ([60, 40], ALWAYS, False),  # full
+        ([60, 41], ALWAYS, False),  # as full as it can be, and a file is left
+        ([60], "0", False),  # more than half full, and not old
+        ([], ALWAYS, False),
+        ([60], None, False),
+    ],
+)
+def test_a_batch_is_a_flush_if_it_is_the_old_rest_of_its_date(
+    sizes: list[int], flush_before: str | None, is_flush: bool
+) -> None:
+    batch = batching.next_batch(pending(*sizes), 100, date_started=True, flush_before=flush_before)
+    assert batch.is_flush is is_flush
 
 
 def test_a_batch_is_full_at_the_maximum_number_of_files() -> None:

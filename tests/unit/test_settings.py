@@ -33,6 +33,7 @@ def test_the_defaults_are_those_of_the_specification() -> None:
     assert settings.lock_ttl_seconds == 300
     assert settings.flush_after_minutes == 1440
     assert settings.retention_days == 0
+    assert settings.event_bus_name == "default"
 
 
 @pytest.mark.parametrize("name", sorted(REQUIRED))
@@ -74,6 +75,7 @@ ABSURD = [
     ("FLUSH_AFTER_MINUTES", "-1", "at least 0"),
     ("FLUSH_AFTER_MINUTES", "525601", "at most 525600"),
     ("FLUSH_AFTER_MINUTES", "1.5", "a whole number"),
+    ("EVENT_BUS_NAME", "a bus", "the name of an event bus, or none"),
 ]
 
 
@@ -157,6 +159,10 @@ def test_a_function_does_not_start_without_its_variables(function: str, variable
 def test_a_size_range_that_holds_no_file_is_refused(values: dict[str, str]) -> None:
     with pytest.raises(SettingsError, match="SIZE"):
         read_settings(REQUIRED | values)
+
+
+def test_the_bus_none_is_no_bus() -> None:
+    assert read_settings(REQUIRED | {"EVENT_BUS_NAME": "none"}).event_bus_name is None
 
 
 def test_a_blank_quarantine_bucket_is_no_bucket() -> None:

@@ -81,7 +81,7 @@ def test_the_files_of_a_manifest_that_was_never_started_are_pending_again_and_th
     assert not any("manifest_path" in row for row in account.files().values())
     step = next_step()
     assert step.manifest is None
-    assert {file.file_path for file in step.batch} == {*files, a_file(f"in/{DATE}-later.ndjson").file_path}
+    assert {file.file_path for file in step.batch.files} == {*files, a_file(f"in/{DATE}-later.ndjson").file_path}
     assert log.metrics["ManifestsVoided"] == 1
 
 
@@ -179,7 +179,7 @@ def test_giving_back_goes_on_where_the_time_ended_and_nothing_is_cut_before_its_
     rounds = 0
     while (record := manifest_records.read(PARTITION, RECORD)) and "pending_since" in account.record():
         step = next_step()
-        assert (step.manifest.file_path, step.manifest.status, step.batch) == (PATH, "void", [])
+        assert (step.manifest.file_path, step.manifest.status, step.batch.files) == (PATH, "void", [])
         vanished.give_back(record, until=clock.now())
         rounds += 1
 
