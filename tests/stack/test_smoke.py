@@ -4,9 +4,7 @@ import json
 import os
 import subprocess
 import sys
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +12,7 @@ import pytest
 
 from dev.emulator.deploy import create_job
 from dev.emulator.facts import list_objects, read_table
+from dev.emulator.run_ends import RunEnds
 from dev.paths import ROOT
 from tests.stack.stack import Stack
 
@@ -41,33 +40,6 @@ def smoke(stack: Stack, *arguments: str) -> Said:
     return Said(done.returncode, json.loads(done.stdout), done.stderr)
 
 
-@contextmanager
-def announced_ends(stack: Stack) -> Iterator[None]:
-    """The ends of Glue runs reach the state machine, as by the stack's rule; the emulator sends no such events."""
-    ended = threading.Event()
-
-    def announce() -> None:
-        known: set[str] = set()
-        while not ended.wait(0.5):
-            for run in stack.facts().runs:
-                if run.state == "SUCCEEDED" and run.run_id not in known:
-                    known.add(run.run_id)
-                    stack.emulator.stepfunctions.start_execution(
-                        stateMachineArn=stack.deployment.state_machine_arn,
-                        input=json.dumps(
-                            {"job_runs": [{"job_run_id": run.run_id}], "dates": [], "rejected": [], "ignored": 0}
-                        ),
-                    )
-
-    thread = threading.Thread(target=announce, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
-
-
 def left_of(stack: Stack, date: str) -> list[str]:
     """Rows, records, locks and objects of the test."""
     table = read_table(stack.emulator, stack.deployment)
@@ -86,7 +58,7 @@ def left_of(stack: Stack, date: str) -> list[str]:
 
 
 def test_a_stack_that_works_passes_and_nothing_is_left(stack: Stack) -> None:
-    with announced_ends(stack):
+    with RunEnds(stack.emulator, stack.deployment):
         said = smoke(stack, "--patience", PATIENCE)
 
     assert (said.code, said.document["works"], said.document["causes"]) == (0, True, []), said.progress
