@@ -28,6 +28,9 @@ DEFINITION_URI = (
 )
 # MiniStack has the SDK integration only; its arguments and its answer are the same.
 GLUE = ("${AWS::Partition}:states:::glue:startJobRun", "${AWS::Partition}:states:::aws-sdk:glue:startJobRun")
+# Glue sends no events here: run_ends.py does. PutEvents refuses sources that begin with "aws.".
+GLUE_SOURCE = "emulator.glue"
+GLUE_EVENTS = ("source: [aws.glue]", f"source: [{GLUE_SOURCE}]")
 # MiniStack speaks plain HTTP. When it enforces policies, statements that refuse plain HTTP would refuse every call.
 PLAIN_HTTP = ('{aws:SecureTransport: "false"}', '{aws:SecureTransport: "never"}')
 # On AWS the action covers the batch call, which has no action of its own; MiniStack checks one.
@@ -98,7 +101,9 @@ def deploy(emulator: Emulator, parameters: Mapping[str, str]) -> Deployment:
 
 def local_template(text: str, enforce_policies: bool) -> str:
     """The template with its local files uploaded and the emulator's gaps bridged; nothing is expanded."""
-    for old, new in [CODE_URI, DEFINITION_URI, GLUE] + ([PLAIN_HTTP, BATCH_ACTION] if enforce_policies else []):
+    for old, new in [CODE_URI, DEFINITION_URI, GLUE, GLUE_EVENTS] + (
+        [PLAIN_HTTP, BATCH_ACTION] if enforce_policies else []
+    ):
         if old not in text:
             raise DeployError(f"template.yaml does not say {old!r} any more; dev/emulator/deploy.py replaces it")
         text = text.replace(old, new)

@@ -1,6 +1,6 @@
 """Stands in for Glue, whose runs send no events on the emulator: sends the event of each run's end to the event bus.
 
-The stack's own rule starts the state machine with it, as on AWS.
+The stack's own rule starts the state machine with it, as on AWS. Only the source differs: see deploy.py.
 """
 
 import json
@@ -10,7 +10,7 @@ from typing import Self
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from dev.emulator.deploy import Deployment
+from dev.emulator.deploy import GLUE_SOURCE, Deployment
 from dev.emulator.emulator import Emulator
 from dev.emulator.facts import FINISHED_STATES, read_runs
 from toolkit.facts import JobRun
@@ -53,8 +53,9 @@ class RunEnds:
         the manifest's record names the run."""
         finished = {run.run_id: run for run in runs if run.state in FINISHED_STATES}
         for run_id in self._finished & finished.keys() - self._told:
-            self._emulator.events.put_events(Entries=[self._entry(finished[run_id])])  # type: ignore[list-item]
-            self._told.add(run_id)
+            answer = self._emulator.events.put_events(Entries=[self._entry(finished[run_id])])  # type: ignore[list-item]
+            if not answer["FailedEntryCount"]:
+                self._told.add(run_id)
         self._finished = set(finished)
 
     def _entry(self, run: JobRun) -> dict[str, str]:
@@ -66,4 +67,4 @@ class RunEnds:
             "jobRunId": run.run_id,
             "message": run.error or f"Job run {run.state.lower()}",
         }
-        return {"Source": "aws.glue", "DetailType": "Glue Job State Change", "Detail": json.dumps(detail)}
+        return {"Source": GLUE_SOURCE, "DetailType": "Glue Job State Change", "Detail": json.dumps(detail)}

@@ -19,11 +19,12 @@ def changed_lines(enforce_policies: bool) -> list[str]:
     return [line[2:].strip() for line in lines if line.startswith("+ ")]
 
 
-def test_only_uploads_and_the_glue_integration_are_replaced() -> None:
+def test_only_uploads_the_glue_integration_and_the_source_of_glues_events_are_replaced() -> None:
     assert changed_lines(enforce_policies=False) == [
         "CodeUri: s3://manifest-builder-artifacts/functions.zip",
         "DefinitionUri: s3://manifest-builder-artifacts/manifest_builder.asl.json",
         "GlueStartJobRunResource: !Sub arn:${AWS::Partition}:states:::aws-sdk:glue:startJobRun",
+        "source: [emulator.glue]",
     ]
 
 

@@ -11,7 +11,9 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 
 from dev.emulator import run_ends
+from dev.emulator.deploy import local_template
 from dev.emulator.run_ends import RunEnds
+from dev.paths import TEMPLATE
 from dev.template import template
 from toolkit.facts import JobRun
 
@@ -21,7 +23,9 @@ FAILED = JobRun("jr_2", "s3://m/2", "FAILED", "out of memory")
 
 @pytest.fixture
 def emulator() -> Any:
-    return mock.Mock()
+    emulator = mock.Mock()
+    emulator.events.put_events.return_value = {"FailedEntryCount": 0}
+    return emulator
 
 
 def ends(emulator: Any) -> RunEnds:
@@ -40,6 +44,15 @@ def test_an_end_is_told_once_and_only_when_it_was_seen_before(emulator: Any) -> 
         assert len(sent(emulator)) == told
 
 
+def test_an_event_that_is_not_taken_is_sent_again(emulator: Any) -> None:
+    emulator.events.put_events.return_value = {"FailedEntryCount": 1}
+    of_runs = ends(emulator)
+    for _ in range(3):
+        of_runs.tell([SUCCEEDED])
+
+    assert len(sent(emulator)) == 2
+
+
 def test_the_event_is_one_that_the_rule_of_the_stack_takes(emulator: Any) -> None:
     of_runs = ends(emulator)
     for _ in range(2):
@@ -47,7 +60,9 @@ def test_the_event_is_one_that_the_rule_of_the_stack_takes(emulator: Any) -> Non
 
     pattern = template()["Resources"]["JobRunRule"]["Properties"]["EventPattern"]
     details = {json.loads(entry["Detail"])["jobRunId"]: json.loads(entry["Detail"]) for entry in sent(emulator)}
-    assert all([entry["Source"]] == pattern["source"] for entry in sent(emulator))
+    rule = local_template(TEMPLATE.read_text(), enforce_policies=False).partition("  JobRunRule:")[2]
+    assert pattern["source"] == ["aws.glue"]
+    assert rule.index(f"source: [{sent(emulator)[0]['Source']}]") < rule.index("Targets:")
     assert all([entry["DetailType"]] == pattern["detail-type"] for entry in sent(emulator))
     assert {detail["state"] for detail in details.values()} <= set(pattern["detail"]["state"])
     assert details["jr_2"] == {
