@@ -169,7 +169,11 @@ def the_glue_job_writes() -> None:
                 ndjson_to_parquet.upload(s3, OUTPUT_BUCKET, folders[0] + "x", Path(file.name)) for _ in "12"
             )
             ndjson_to_parquet.abort(s3, OUTPUT_BUCKET, first)
-            ndjson_to_parquet.publish(s3, OUTPUT_BUCKET, *folders, [second])
+            ndjson_to_parquet.publish(s3, OUTPUT_BUCKET, *folders, [second], {})
+    for _ in range(2):
+        ndjson_to_parquet.extend_document(
+            s3, OUTPUT_BUCKET, "schema.json", lambda stored: {**stored, f"column {len(stored)}": "long"}
+        )
 
 
 def rows_expire(world: World) -> None:
