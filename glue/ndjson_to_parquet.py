@@ -128,7 +128,6 @@ WIDER: dict[frozenset[str], Shape] = {
 ColumnType: TypeAlias = "str | list[ColumnType] | dict[str, ColumnType]"
 # {field: type of its column}, in the order of the columns.
 Schema: TypeAlias = "dict[str, ColumnType]"
-TYPES = ("boolean", "long", "double", "decimal", "string")
 DECIMAL = "decimal(38,0)"
 
 
@@ -146,13 +145,18 @@ def main(argv: Sequence[str]) -> None:
         return
     from pyspark.sql import SparkSession
 
-    convert(
-        SparkSession.builder.getOrCreate(),
-        read_manifest(options.MANIFEST_PATH),
-        int(record["file_size_bytes"]["N"]),
-        options.OUTPUT_PATH,
-        f"date={options.DATE_PREFIX}/manifest={PurePosixPath(options.MANIFEST_PATH).stem}",
-    )
+    spark = SparkSession.builder.getOrCreate()
+    try:
+        convert(
+            spark,
+            read_manifest(options.MANIFEST_PATH),
+            int(record["file_size_bytes"]["N"]),
+            options.OUTPUT_PATH,
+            f"date={options.DATE_PREFIX}/manifest={PurePosixPath(options.MANIFEST_PATH).stem}",
+            read_column_types(spark, options.COLUMN_TYPES),
+        )
+    except Mistake as mistake:
+        sys.exit(f"{mistake}")
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
@@ -160,6 +164,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(allow_abbrev=False)
     for name in ("MANIFEST_PATH", "DATE_PREFIX", "JOB_RUN_ID", "TRACKING_TABLE", "OUTPUT_PATH"):
         parser.add_argument(f"--{name}", required=True)
+    parser.add_argument("--COLUMN_TYPES", default="")
     return parser.parse_known_args(argv)[0]
 
 
@@ -262,8 +267,11 @@ class Part(NamedTuple):
     """False: the rows need other columns than the first batch. Nothing is uploaded."""
 
 
-def convert(spark: "SparkSession", files: Sequence[File], size_bytes: int, output: str, folder: str) -> None:
+def convert(
+    spark: "SparkSession", files: Sequence[File], size_bytes: int, output: str, folder: str, fixed: Schema
+) -> None:
     """Writes both folders. `size_bytes`: the files' total size, about. `output`: s3://bucket or s3://bucket/prefix.
+    `fixed`: types of fields, for those that have no column yet.
 
     The schema is extended before any file is visible. A run that ends in between leaves columns without values.
     """
@@ -279,10 +287,12 @@ def convert(spark: "SparkSession", files: Sequence[File], size_bytes: int, outpu
         task = partial(convert_share, schema, is_final, bucket, parquet, malformed)
         return [Part(*part) for part in spark.sparkContext.parallelize(shares, len(shares)).map(task).collect()]
 
-    known, _ = read_schema(s3, bucket, document)
+    stored, _ = read_schema(s3, bucket, document)
+    warn_of_kept_types(stored, fixed)
+    known = with_fixed(stored, fixed)
     parts = run(shares, known, is_final=False)
     growth = reduce(merge, (part.growth for part in parts))
-    schema = extend_document(s3, bucket, document, lambda stored: extend(stored, growth))
+    schema = extend_document(s3, bucket, document, lambda stored: extend(with_fixed(stored, fixed), growth))
 
     done = [part for part in parts if has_columns(part, known, schema)]
     again = [part for part in parts if not has_columns(part, known, schema)]
@@ -467,11 +477,75 @@ def type_of_spark(type_: Any, column: str) -> ColumnType:
             if not 0 < len({name.lower() for name in struct}) == len(struct):
                 raise ValueError(f"the struct {column!r} has no fields, or two that differ in case only")
             return struct
-        case str(name) if name == DECIMAL or (name in TYPES and name != "decimal"):
-            return "decimal" if name == DECIMAL else name
-    known = ", ".join(DECIMAL if name == "decimal" else name for name in TYPES)
+        case "boolean" | "long" | "double" | "string":
+            return str(type_)
+        case "decimal(38,0)":
+            return "decimal"
     found = type_["type"] if isinstance(type_, dict) else type_
-    raise ValueError(f"the column {column!r} has the type {found}; the types are {known}, array and struct")
+    raise ValueError(
+        f"the column {column!r} has the type {found}; the types are boolean, long (in DDL: BIGINT), double, {DECIMAL}, "
+        "string, array and struct"
+    )
+
+
+# Types that are fixed from the start
+
+
+def read_column_types(spark: "SparkSession", text: str) -> Schema:
+    """The types of the parameter ColumnTypes: Spark's DDL, or s3://bucket/key of a document. Raises Mistake."""
+    if not text:
+        return {}
+    try:
+        if text.startswith("s3://"):
+            bucket, key = split_uri(text)
+            return of_spark(boto3.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read())
+        return of_ddl(spark, text)
+    except (ValueError, ClientError) as error:
+        raise Mistake(
+            f"ColumnTypes {text!r} cannot be read: {error}. Write Spark's DDL, as in `amount DOUBLE, id BIGINT, "
+            "payload STRUCT<a: BIGINT>`, or s3://bucket/key of a file in the format of schema.json"
+        ) from None
+
+
+def of_ddl(spark: "SparkSession", text: str) -> Schema:
+    """By Spark's own parser. The names are those of fields. Raises ValueError."""
+    from pyspark.errors import ParseException
+
+    try:
+        schema = json.loads(spark._jvm.org.apache.spark.sql.types.StructType.fromDDL(text).json())
+    except ParseException as error:
+        raise ValueError(str(error).strip().splitlines()[0]) from None
+    return column_types(((field["name"], field["type"]) for field in schema["fields"]), "")
+
+
+def with_fixed(schema: Schema, fixed: Schema) -> Schema:
+    """The schema with columns of fixed types, for fields that have none. Raises Mistake."""
+    columns = schema | {name: type_ for name, type_ in fixed.items() if name not in schema}
+    if len(columns) > MAX_NAMES:
+        raise Mistake(
+            f"with the fields of ColumnTypes, the schema would have more than {MAX_NAMES} columns: name fewer"
+        )
+    return columns
+
+
+def warn_of_kept_types(schema: Schema, fixed: Schema) -> None:
+    for name, type_ in fixed.items():
+        if name in schema and not has_type(schema[name], type_):
+            logger.warning(
+                "the column of %r keeps its type %s; ColumnTypes says %s, which has no effect",
+                name,
+                json.dumps(spark_type(schema[name])),
+                json.dumps(spark_type(type_)),
+            )
+
+
+def has_type(type_: ColumnType, fixed: ColumnType) -> bool:
+    """Whether a column has this type, apart from fields that its structs got later."""
+    if isinstance(type_, list) and isinstance(fixed, list):
+        return has_type(type_[0], fixed[0])
+    if isinstance(type_, dict) and isinstance(fixed, dict):
+        return all(name in type_ and has_type(type_[name], inner) for name, inner in fixed.items())
+    return type_ == fixed
 
 
 # A task
@@ -922,7 +996,7 @@ def add_fields(known: dict[str, ColumnType], growth: dict[str, Shape], is_row: b
 
 
 def is_same(one: Schema, other: Schema) -> bool:
-    """Whether columns, and fields of structs, have the same order too: Athena compares structs by position."""
+    """Whether the order is the same too: it decides the names of columns whose fields differ in case only."""
     return json.dumps(one) == json.dumps(other)
 
 

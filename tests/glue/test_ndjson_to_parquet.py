@@ -295,29 +295,46 @@ def committed(emulator: Emulator) -> str:
     return f"s3://{MANIFEST_BUCKET}/{key}"
 
 
+def test_a_mistake_in_column_types_ends_the_script_with_one_line(
+    committed: str, emulator: Emulator, environment: dict[str, str]
+) -> None:
+    run = run_script(environment, committed, "jr_1", "mistake", "--COLUMN_TYPES", "amount DOUBEL")
+    assert run.returncode == 1
+    assert "Traceback" not in run.stderr
+    (message,) = [line for line in run.stderr.splitlines() if "ColumnTypes" in line]
+    assert message.startswith("ColumnTypes 'amount DOUBEL' cannot be read: [UNSUPPORTED_DATATYPE]")
+    assert keys(emulator, "mistake/") == []
+
+
 @pytest.mark.parametrize(("run_id", "kinds"), [("jr_1", ["malformed", "parquet"]), ("jr_2", [])])
 def test_the_script_does_the_work_as_the_run_that_the_record_names_and_leaves_as_another(
     committed: str, emulator: Emulator, environment: dict[str, str], run_id: str, kinds: list[str]
 ) -> None:
+    run = run_script(environment, committed, run_id, f"of {run_id}")
+    assert run.returncode == 0, run.stderr
+    folder = "date=2025-12-23/manifest=batch-0001-20251223T120000000000Z"
+    marks = [key for key in keys(emulator, f"of {run_id}/") if key.endswith("_SUCCESS")]
+    assert marks == [f"of {run_id}/{kind}/{folder}/_SUCCESS" for kind in kinds]
+    assert ("leaves" in run.stderr) is (not kinds)
+
+
+def run_script(
+    environment: dict[str, str], manifest_path: str, run_id: str, output: str, *more: str
+) -> "subprocess.CompletedProcess[str]":
     arguments = {
         "--JOB_NAME": "manifest-builder-dev",
         "--JOB_RUN_ID": run_id,
-        "--MANIFEST_PATH": committed,
+        "--MANIFEST_PATH": manifest_path,
         "--MANIFEST_BUCKET": MANIFEST_BUCKET,
         "--DATE_PREFIX": "2025-12-23",
         "--TRACKING_TABLE": TRACKING_TABLE,
-        "--OUTPUT_PATH": f"s3://{OUTPUT_BUCKET}/of {run_id}/",
+        "--OUTPUT_PATH": f"s3://{OUTPUT_BUCKET}/{output}/",
     }
-    run = subprocess.run(
-        [sys.executable, ndjson_to_parquet.__file__, *(text for pair in arguments.items() for text in pair)],
+    return subprocess.run(
+        [sys.executable, ndjson_to_parquet.__file__, *(text for pair in arguments.items() for text in pair), *more],
         # As on Glue: functions of the script itself, which no worker of Spark can import.
         env={name: value for name, value in (os.environ | environment).items() if name != "PYTHONPATH"},
         capture_output=True,
         text=True,
         check=False,
     )
-    assert run.returncode == 0, run.stderr
-    folder = "date=2025-12-23/manifest=batch-0001-20251223T120000000000Z"
-    marks = [key for key in keys(emulator, f"of {run_id}/") if key.endswith("_SUCCESS")]
-    assert marks == [f"of {run_id}/{kind}/{folder}/_SUCCESS" for kind in kinds]
-    assert ("leaves" in run.stderr) is (not kinds)

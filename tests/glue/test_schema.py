@@ -4,7 +4,7 @@ import json
 import string
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 import pytest
@@ -13,6 +13,9 @@ from hypothesis import strategies as st
 
 from glue import ndjson_to_parquet
 from tests.glue.job import OUTPUT_BUCKET, Job, keys, ndjson
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
 
 pytestmark = [pytest.mark.xdist_group("spark"), pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")]
 
@@ -50,6 +53,11 @@ def test_later_manifests_add_columns_and_fields_and_change_no_type(job: Job) -> 
     assert two["s"] == {"x": None, "y": "t"}
     assert three["_rescued"] == '{"l":[{"x":"t"}]}'
     assert three["id"] == 3
+
+
+def test_fields_that_differ_in_case_only_have_the_same_columns_in_every_file(job: Job) -> None:
+    output = job.run({"1.ndjson": ndjson({"id": 1, "ID": 2}), "2.ndjson": ndjson({"ID": 4, "id": 3})})
+    assert sorted((row["id"], row["ID_"]) for row in output.rows) == [(1, 2), (3, 4)]
 
 
 def test_files_of_known_fields_are_read_once_and_those_of_new_fields_twice_at_most(job: Job) -> None:
@@ -115,6 +123,50 @@ def test_a_run_that_ends_before_its_files_are_visible_leaves_columns_without_val
         "_rescued": "string",
         "source_file": "string",
     }
+
+
+def test_column_types_hold_from_the_start_and_for_columns_that_exist_not(job: Job, spark: "SparkSession") -> None:
+    text = "amount DOUBLE, `a b` ARRAY<STRUCT<x: STRING>>, date BIGINT, big DECIMAL(38,0), never BOOLEAN"
+    fixed = Job(job.emulator, spark, job.root, ndjson_to_parquet.read_column_types(spark, text))
+    first = fixed.run(
+        {"1.ndjson": ndjson({"amount": 1, "a b": [{"x": 1}], "date": 5, "new": 1, "big": 2})}, "batch-0001-a"
+    )
+    assert first.types == {
+        "amount": "double",
+        "a b": "array<struct<x:string>>",
+        "date_": "bigint",
+        "big": "decimal(38,0)",
+        "never": "boolean",
+        "new": "bigint",
+        "_rescued": "string",
+        "source_file": "string",
+    }
+    assert first.rows[0]["_rescued"] is None
+    fixed.run({"2.ndjson": ndjson({"amount": 1.5, "new": 2.5, "never": True})}, "batch-0002-a")
+    later = Job(job.emulator, spark, job.root, {"new": "double"}, fixed.output, fixed.manifests)
+    assert later.run({"3.ndjson": ndjson({"new": 2.5})}, "batch-0003-a").types == first.types
+    later.check()
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("amount DOUBEL", "Unsupported data type"),
+        ("BIGINT", "Syntax error"),
+        ("id INT", "column 'id' has the type integer; the types are boolean, long .in DDL: BIGINT."),
+        ("m MAP<STRING, BIGINT>", "column 'm' has the type map"),
+        ("s STRUCT<>", "'s' has no fields"),
+        ("a BIGINT, a DOUBLE", "names 'a' twice"),
+    ],
+)
+def test_column_types_that_are_mistaken_are_refused_with_the_remedy(
+    spark: "SparkSession", text: str, says: str
+) -> None:
+    with pytest.raises(
+        ndjson_to_parquet.Mistake, match=f"^ColumnTypes '{text}' cannot be read: .*{says}.*Write Spark's DDL"
+    ) as error:
+        ndjson_to_parquet.read_column_types(spark, text)
+    assert "\n" not in str(error.value)
 
 
 numbers = (

@@ -35,7 +35,7 @@ from manifest_builder.manifests import START_SETTLE_SECONDS
 from manifest_builder.settings import settings
 from manifest_builder.tracking import retention
 from tests.permissions.needs import Call
-from tests.permissions.policies import ALARM_TOPIC, NAME_PREFIX, OUTPUT_BUCKET
+from tests.permissions.policies import ALARM_TOPIC, COLUMN_TYPES, NAME_PREFIX, OUTPUT_BUCKET
 from tests.permissions.recording import Recording
 from tests.unit.support import DATE, a_manifest, answer_lost, aws_error, commit
 from tests.workflow.scenarios import SCENARIOS, busy, the_run_ends, with_glue
@@ -68,6 +68,7 @@ def record() -> list[Call]:
         with recording.calls_of(JOB):
             the_glue_job_reads(manifest_path)
             the_glue_job_writes()
+            ndjson_to_parquet.read_column_types(mock.Mock(), COLUMN_TYPES)
     return [*calls, CALL_OF_GLUE]
 
 
@@ -142,6 +143,9 @@ def prepare_manifest(world: World) -> str:
     uris = [f"s3://{INPUT_BUCKET}/{name}.ndjson" for name in ("there", "gone")]
     world.s3.put_object(Bucket=INPUT_BUCKET, Key="there.ndjson", Body=b"{}")
     world.s3.create_bucket(Bucket=OUTPUT_BUCKET)
+    bucket, key = ndjson_to_parquet.split_uri(COLUMN_TYPES)
+    world.s3.create_bucket(Bucket=bucket)
+    world.s3.put_object(Bucket=bucket, Key=key, Body=ndjson_to_parquet.to_spark({"a": "long"}))
     key = manifest.file_path.removeprefix(f"s3://{MANIFEST_BUCKET}/")
     world.s3.put_object(
         Bucket=MANIFEST_BUCKET, Key=key, Body=to_document(NamedFile(uri, None, None, None) for uri in uris).encode()

@@ -271,6 +271,23 @@ def test_the_glue_job_logs_to_the_groups_of_the_stack() -> None:
         assert properties(f"Glue{name.title()}LogGroup")["LogGroupName"] == {"Fn::Sub": f"{prefix}/{name}"}
 
 
+@pytest.mark.parametrize(
+    ("given", "is_told", "may_read"),
+    [
+        ("", False, False),
+        ("amount DOUBLE, payload STRUCT<a: BIGINT>", True, False),
+        ("s3://bucket/folder/types.json", True, True),
+    ],
+)
+def test_column_types_reach_the_job_which_may_read_their_file(given: str, is_told: bool, may_read: bool) -> None:
+    assert re.fullmatch(PARAMETERS["ColumnTypes"]["AllowedPattern"], given)
+    made = stack(ColumnTypes=given)["Resources"]
+    arguments = made["GlueJob"]["Properties"]["DefaultArguments"]
+    assert arguments.get("--COLUMN_TYPES") == ({"Ref": "ColumnTypes"} if is_told else None)
+    assert ("ColumnTypesPolicy" in made) is may_read
+    assert "ColumnTypesPolicy" not in stack(ColumnTypes=given, GlueJobName="mine")["Resources"]
+
+
 @pytest.mark.parametrize("name", PARAMETERS)
 def test_every_parameter_says_what_it_is_and_what_it_accepts(name: str) -> None:
     parameter = PARAMETERS[name]

@@ -124,7 +124,9 @@ def test_the_arguments_that_glue_passes_are_parsed() -> None:
         "JOB_RUN_ID": "jr_1",
         "TRACKING_TABLE": "t",
         "OUTPUT_PATH": "s3://o",
+        "COLUMN_TYPES": "",
     }
+    assert job.parse([*argv.split(), "--COLUMN_TYPES", "a DOUBLE, b BIGINT"]).COLUMN_TYPES == "a DOUBLE, b BIGINT"
 
 
 # Which versions of which files are read
@@ -602,7 +604,7 @@ def test_only_the_parts_of_an_object_that_do_not_fit_are_rescued() -> None:
 
 
 types = st.recursive(
-    st.sampled_from(job.TYPES),
+    st.sampled_from(["boolean", "long", "double", "decimal", "string"]),
     lambda inner: (
         st.lists(inner, min_size=1, max_size=1) | st.dictionaries(st.sampled_from("abc"), inner, min_size=1, max_size=3)
     ),
@@ -652,6 +654,37 @@ def test_the_growth_of_several_batches_is_that_of_each_merged(rows: list[dict[st
         return job.growth_of_rows(schema, job.Fields(part))
 
     assert merge(growth(rows[:cut]), growth(rows[cut:])) == growth(rows)
+
+
+def test_fixed_types_hold_for_fields_without_a_column_and_no_other(caplog: pytest.LogCaptureFixture) -> None:
+    schema: job.Schema = {"a": "long", "s": {"x": "long", "y": "long"}, "l": ["long"]}
+    fixed: job.Schema = {"b": "double", "a": "double", "s": {"x": "long"}, "l": ["double"]}
+    assert job.is_same(job.with_fixed(schema, fixed), schema | {"b": "double"})
+    job.warn_of_kept_types(schema, fixed)
+    assert [record.getMessage() for record in caplog.records] == [
+        'the column of \'a\' keeps its type "long"; ColumnTypes says "double", which has no effect',
+        "the column of 'l' keeps its type "
+        '{"type": "array", "elementType": "long", "containsNull": true}; ColumnTypes says '
+        '{"type": "array", "elementType": "double", "containsNull": true}, which has no effect',
+    ]
+
+
+def test_fixed_types_of_too_many_columns_are_a_mistake() -> None:
+    most: job.Schema = {f"f{number}": "long" for number in range(job.MAX_NAMES)}
+    assert job.with_fixed(most, {"f1": "double"}) == most
+    with pytest.raises(job.Mistake, match="more than 1000 columns: name fewer"):
+        job.with_fixed(most, {"one more": "long"})
+
+
+def test_fixed_types_may_come_from_a_document_in_s3(s3: Any) -> None:
+    fixed: job.Schema = {"a": "double", "date": ["long"]}
+    s3.put_object(Bucket=BUCKET, Key="types.json", Body=job.to_spark(fixed))
+    assert job.read_column_types(mock.Mock(), f"s3://{BUCKET}/types.json") == fixed
+    assert job.read_column_types(mock.Mock(), "") == {}
+    s3.put_object(Bucket=BUCKET, Key="types.json", Body=b"{}")
+    for uri, says in ((f"s3://{BUCKET}/types.json", "not a schema"), (f"s3://{BUCKET}/gone", "NoSuchKey")):
+        with pytest.raises(job.Mistake, match=f"ColumnTypes '{uri}' cannot be read: .*{says}.*Write Spark's DDL"):
+            job.read_column_types(mock.Mock(), uri)
 
 
 # The document of the schema
