@@ -5,6 +5,7 @@ Extends   <--OUTPUT_PATH>/schema.json, the one schema of all output
 Writes    <--OUTPUT_PATH>/parquet/date=<date>/manifest=<name>/    a row for every line that is a JSON object
           <--OUTPUT_PATH>/malformed/date=<date>/manifest=<name>/  other lines (NDJSON): file, line_number, text, reason
 Replaces  both folders as a whole, and nothing else: a repeated run gives the same values.
+Registers the folder of Parquet as a partition of the table --GLUE_TABLE in --GLUE_DATABASE, if they are given
 
 The schema only grows: a column keeps its name and type for ever, and new fields become new columns. A value that does
 not fit its column is kept as JSON in the column _rescued: columns and _rescued together are the row.
@@ -42,6 +43,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from functools import partial, reduce
@@ -154,6 +156,7 @@ def main(argv: Sequence[str]) -> None:
             options.OUTPUT_PATH,
             f"date={options.DATE_PREFIX}/manifest={PurePosixPath(options.MANIFEST_PATH).stem}",
             read_column_types(spark, options.COLUMN_TYPES),
+            Catalog(options.GLUE_DATABASE, options.GLUE_TABLE) if options.GLUE_DATABASE else None,
         )
     except Mistake as mistake:
         sys.exit(f"{mistake}")
@@ -164,7 +167,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(allow_abbrev=False)
     for name in ("MANIFEST_PATH", "DATE_PREFIX", "JOB_RUN_ID", "TRACKING_TABLE", "OUTPUT_PATH"):
         parser.add_argument(f"--{name}", required=True)
-    parser.add_argument("--COLUMN_TYPES", default="")
+    for name in ("COLUMN_TYPES", "GLUE_DATABASE", "GLUE_TABLE"):
+        parser.add_argument(f"--{name}", default="")
     return parser.parse_known_args(argv)[0]
 
 
@@ -268,12 +272,19 @@ class Part(NamedTuple):
 
 
 def convert(
-    spark: "SparkSession", files: Sequence[File], size_bytes: int, output: str, folder: str, fixed: Schema
+    spark: "SparkSession",
+    files: Sequence[File],
+    size_bytes: int,
+    output: str,
+    folder: str,
+    fixed: Schema,
+    catalog: "Catalog | None" = None,
 ) -> None:
     """Writes both folders. `size_bytes`: the files' total size, about. `output`: s3://bucket or s3://bucket/prefix.
     `fixed`: types of fields, for those that have no column yet.
 
-    The schema is extended before any file is visible. A run that ends in between leaves columns without values.
+    The schema is extended before any file is visible. A run that ends in between leaves columns without values. The
+    catalog has no partition of the folder while its files are replaced.
     """
     bucket, prefix = split_uri(output.rstrip("/"))
     parquet, malformed = (f"{prefix}/{kind}/{folder}/".lstrip("/") for kind in ("parquet", "malformed"))
@@ -304,7 +315,12 @@ def convert(
     rows = sum(part.rows for part in done)
     if count := sum(part.malformed for part in done):
         logger.warning("%s lines or files are malformed or gone: s3://%s/%s", count, bucket, malformed)
+    values = [part.partition("=")[2] for part in folder.split("/")]
+    if catalog:
+        catalog.remove_partition(values)
     publish(s3, bucket, parquet, malformed, [upload for part in done for upload in part.uploads], schema)
+    if catalog:
+        catalog.add_partition(values, f"s3://{bucket}/{parquet}", lambda: read_schema(s3, bucket, document)[0])
     logger.info("%s files are %s lines in s3://%s/%s", len(files), rows, bucket, parquet)
 
 
@@ -485,6 +501,113 @@ def type_of_spark(type_: Any, column: str) -> ColumnType:
     raise ValueError(
         f"the column {column!r} has the type {found}; the types are boolean, long (in DDL: BIGINT), double, {DECIMAL}, "
         "string, array and struct"
+    )
+
+
+# The table in Glue's catalog
+
+TABLE_INPUT = ("Name", "Description", "Owner", "Retention", "PartitionKeys", "TableType", "Parameters")
+LONGEST_NAME = 255
+LONGEST_TYPE = 131_072
+HIVE_TYPES = {"long": "bigint", "decimal": DECIMAL}
+
+
+class Catalog:
+    """The table over the output, with a partition for each manifest whose folder is complete."""
+
+    def __init__(self, database: str, table: str) -> None:
+        self._glue = boto3.client("glue")
+        self._database = database
+        self._table = table
+
+    def remove_partition(self, values: list[str]) -> None:
+        """`values`: date and manifest."""
+        with suppress(self._glue.exceptions.EntityNotFoundException):
+            self._glue.delete_partition(DatabaseName=self._database, TableName=self._table, PartitionValues=values)
+
+    def add_partition(self, values: list[str], location: str, read: Callable[[], Schema]) -> None:
+        """`read`: reads the schema, whose columns the table gets first. Raises Mistake where there is no table."""
+        storage = self._extend_columns(read)
+        names = {"DatabaseName": self._database, "TableName": self._table}
+        partition = {"Values": values, "StorageDescriptor": storage | {"Location": location}}
+        try:
+            self._glue.create_partition(**names, PartitionInput=partition)  # type: ignore[arg-type]
+        except self._glue.exceptions.AlreadyExistsException:
+            self._glue.update_partition(
+                **names,
+                PartitionValueList=values,
+                PartitionInput=partition,  # type: ignore[arg-type]
+            )
+
+    def _extend_columns(self, read: Callable[[], Schema]) -> dict[str, Any]:
+        """The table's storage descriptor, with the columns of the schema.
+
+        The schema is read after the table and only grows, and the update is refused if another run was first: so no
+        run takes a column of another away.
+        """
+        for _ in range(SCHEMA_TRIES):
+            try:
+                table: dict[str, Any] = dict(
+                    self._glue.get_table(DatabaseName=self._database, Name=self._table)["Table"]
+                )
+            except self._glue.exceptions.EntityNotFoundException:
+                raise Mistake(
+                    f"the catalog has no table {self._database}.{self._table}: deploy the stack again to make it"
+                ) from None
+            columns = catalog_columns(read())
+            storage: dict[str, Any] = table["StorageDescriptor"] | {"Columns": columns}
+            if [(column["Name"], column.get("Type")) for column in table["StorageDescriptor"]["Columns"]] == [
+                (column["Name"], column["Type"]) for column in columns
+            ]:
+                return storage
+            kept: Any = {name: table[name] for name in TABLE_INPUT if table.get(name)}
+            try:
+                self._glue.update_table(
+                    DatabaseName=self._database,
+                    TableInput=kept | {"StorageDescriptor": storage},
+                    VersionId=table["VersionId"],
+                    SkipArchive=True,
+                )
+            except self._glue.exceptions.ConcurrentModificationException:
+                logger.info("another run has changed the table %s: reading it again", self._table)
+                time.sleep(random.uniform(0, SCHEMA_WAIT_SECONDS))
+            else:
+                return storage
+        raise RuntimeError(f"the table {self._table} was changed by others {SCHEMA_TRIES} times in a row")
+
+
+def catalog_columns(schema: Schema) -> list[dict[str, str]]:
+    """The columns in Hive's types. Those that are no fields come first, so that the list only grows at its end."""
+    columns = {RESCUED: "string", SOURCE: "string"}
+    names = column_names(schema)
+    for name, type_ in schema.items():
+        hive = hive_type(type_)
+        if hive and len(hive) <= LONGEST_TYPE and 0 < len(names[name]) <= LONGEST_NAME and names[name].isprintable():
+            columns[names[name].lower()] = hive
+        else:
+            logger.warning("the column of the field %r is not in the catalog, which cannot name it", name)
+    return [{"Name": name, "Type": type_} for name, type_ in columns.items()]
+
+
+def hive_type(type_: ColumnType) -> str | None:
+    """Without fields of structs that Hive's types cannot name; None if nothing is left."""
+    if isinstance(type_, list):
+        element = hive_type(type_[0])
+        return element and f"array<{element}>"
+    if isinstance(type_, dict):
+        fields = {name.lower(): hive_type(inner) for name, inner in type_.items() if is_hive_name(name)}
+        if unknown := [name for name in type_ if not is_hive_name(name)]:
+            logger.warning("the fields %s of a struct are not in the catalog, which cannot name them", unknown)
+        known = ",".join(f"{name}:{inner}" for name, inner in fields.items() if inner)
+        return f"struct<{known}>" if known else None
+    return HIVE_TYPES.get(type_, type_)
+
+
+def is_hive_name(name: str) -> bool:
+    """Whether Hive's parser of types, and that of Athena, takes the name of a field."""
+    return name != "" and all(
+        character < "\U00010000" and (character.isalpha() or character.isdecimal() or character in "_.$ ")
+        for character in name
     )
 
 

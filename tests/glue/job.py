@@ -10,7 +10,7 @@ from uuid import uuid4
 
 from dev.emulator.emulator import Emulator
 from glue import ndjson_to_parquet as job
-from glue.ndjson_to_parquet import File, Schema
+from glue.ndjson_to_parquet import Catalog, File, Schema
 from tests.glue.table import Lines, Table, check, lines_of
 
 if TYPE_CHECKING:
@@ -82,6 +82,7 @@ class Job:
     root: Path
     fixed: Schema = field(default_factory=dict)
     """ColumnTypes, parsed."""
+    catalog: Catalog | None = None
     output: str = field(default_factory=lambda: uuid4().hex)
     """The folder of the output bucket: each test has a data set of its own."""
     manifests: dict[str, Lines] = field(default_factory=dict)
@@ -106,7 +107,7 @@ class Job:
     def convert(self, files: Sequence[File], manifest: str = "batch-0001-a") -> Output:
         folder = f"date=2025-12-23/manifest={manifest}"
         # As many tasks as cores, if there are as many files.
-        job.convert(self.spark, files, 1, f"s3://{OUTPUT_BUCKET}/{self.output}", folder, self.fixed)
+        job.convert(self.spark, files, 1, f"s3://{OUTPUT_BUCKET}/{self.output}", folder, self.fixed, self.catalog)
         return Output.download(self.emulator, self.spark, self.output, folder, self.root / uuid4().hex)
 
     @property

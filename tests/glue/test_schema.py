@@ -12,7 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from glue import ndjson_to_parquet
+from glue.ndjson_to_parquet import Catalog
 from tests.glue.job import OUTPUT_BUCKET, Job, keys, ndjson
+from tests.template.catalog import make_table
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -143,7 +145,7 @@ def test_column_types_hold_from_the_start_and_for_columns_that_exist_not(job: Jo
     }
     assert first.rows[0]["_rescued"] is None
     fixed.run({"2.ndjson": ndjson({"amount": 1.5, "new": 2.5, "never": True})}, "batch-0002-a")
-    later = Job(job.emulator, spark, job.root, {"new": "double"}, fixed.output, fixed.manifests)
+    later = Job(job.emulator, spark, job.root, {"new": "double"}, None, fixed.output, fixed.manifests)
     assert later.run({"3.ndjson": ndjson({"new": 2.5})}, "batch-0003-a").types == first.types
     later.check()
 
@@ -167,6 +169,33 @@ def test_column_types_that_are_mistaken_are_refused_with_the_remedy(
     ) as error:
         ndjson_to_parquet.read_column_types(spark, text)
     assert "\n" not in str(error.value)
+
+
+def test_the_catalog_shows_a_manifest_whole_or_not_at_all(job: Job, spark: "SparkSession") -> None:
+    glue = make_table("lake", "rows")
+    registered = Job(job.emulator, spark, job.root, catalog=Catalog("lake", "rows"))
+    publish, shown = ndjson_to_parquet.publish, []
+
+    def partitions() -> list[Any]:
+        return glue.get_partitions(DatabaseName="lake", TableName="rows")["Partitions"]  # type: ignore[no-any-return]
+
+    def watched(*arguments: Any) -> None:
+        shown.append(len(partitions()))
+        publish(*arguments)
+        shown.append(len(partitions()))
+
+    with mock.patch.object(ndjson_to_parquet, "publish", watched):
+        for rows in ({"a": 1}, {"a": 2, "b": "t"}):
+            registered.run({"1.ndjson": ndjson(rows)})
+    assert shown == [0, 0, 0, 0]
+    (partition,) = partitions()
+    assert partition["Values"] == ["2025-12-23", "batch-0001-a"]
+    storage = partition["StorageDescriptor"]
+    folder = f"{registered.output}/parquet/date=2025-12-23/manifest=batch-0001-a/"
+    assert storage["Location"] == f"s3://{OUTPUT_BUCKET}/{folder}"
+    assert f"{folder}_SUCCESS" in keys(job.emulator, folder)
+    assert [column["Name"] for column in storage["Columns"]] == ["_rescued", "source_file", "a", "b"]
+    registered.check()
 
 
 numbers = (

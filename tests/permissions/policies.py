@@ -25,6 +25,7 @@ from tests.template.sam import Json, actions, identity_statements, properties, r
 # Names of resources that the simulated account does not have.
 NAME_PREFIX = "manifest-builder-test"
 OUTPUT_BUCKET = "output-bucket"
+GLUE_DATABASE, GLUE_TABLE = "lake", "manifest_builder_test"
 COLUMN_TYPES = "s3://types-bucket/types.json"
 ALARM_TOPIC = f"arn:aws:sns:{REGION}:{ACCOUNT}:{NAME_PREFIX}-alarms"
 REFERENCES = {
@@ -37,6 +38,7 @@ REFERENCES = {
     "ManifestStateMachine": ENVIRONMENT["STATE_MACHINE_ARN"],
     "InputBucket": INPUT_BUCKET,
     "ColumnTypes": COLUMN_TYPES,
+    "GlueDatabase": GLUE_DATABASE,
     "ManifestBucket.Arn": f"arn:aws:s3:::{MANIFEST_BUCKET}",
     "QuarantineBucket.Arn": f"arn:aws:s3:::{QUARANTINE_BUCKET}",
     "OutputBucket.Arn": f"arn:aws:s3:::{OUTPUT_BUCKET}",

@@ -19,6 +19,7 @@ from dev.simulator.world import TRACKING_TABLE
 from glue import ndjson_to_parquet as job
 from glue.ndjson_to_parquet import Shape, column_type, merge
 from tests.glue import table
+from tests.template.catalog import make_table
 from tests.unit.support import DATE, Account, a_manifest, aws_error, commit, failing
 
 PATH = a_manifest().file_path
@@ -125,6 +126,8 @@ def test_the_arguments_that_glue_passes_are_parsed() -> None:
         "TRACKING_TABLE": "t",
         "OUTPUT_PATH": "s3://o",
         "COLUMN_TYPES": "",
+        "GLUE_DATABASE": "",
+        "GLUE_TABLE": "",
     }
     assert job.parse([*argv.split(), "--COLUMN_TYPES", "a DOUBLE, b BIGINT"]).COLUMN_TYPES == "a DOUBLE, b BIGINT"
 
@@ -809,3 +812,131 @@ def test_a_document_that_is_no_schema_is_a_mistake_that_is_named(s3: Any, docume
     s3.put_object(Bucket=BUCKET, Key=KEY, Body=document.encode())
     with pytest.raises(job.Mistake, match=f"s3://{BUCKET}/{KEY} is no schema: .*({says})"):
         job.read_schema(s3, BUCKET, KEY)
+
+
+# The table in the catalog
+
+VALUES, LOCATION = [DATE, "batch-0001-a"], "s3://output/parquet/date=2025-12-23/manifest=batch-0001-a/"
+
+
+@pytest.fixture
+def glue(account: Account) -> Any:
+    return make_table("lake", "rows")
+
+
+@pytest.fixture
+def catalog(glue: Any) -> job.Catalog:
+    return job.Catalog("lake", "rows")
+
+
+def columns_of_table(glue: Any) -> dict[str, str]:
+    columns = glue.get_table(DatabaseName="lake", Name="rows")["Table"]["StorageDescriptor"]["Columns"]
+    return {column["Name"]: column["Type"] for column in columns}
+
+
+def partitions(glue: Any) -> list[Any]:
+    return list(glue.get_partitions(DatabaseName="lake", TableName="rows")["Partitions"])
+
+
+def test_a_manifest_is_a_partition_and_its_columns_are_those_of_the_table(glue: Any, catalog: job.Catalog) -> None:
+    before = glue.get_table(DatabaseName="lake", Name="rows")["Table"]
+    catalog.add_partition(VALUES, LOCATION, lambda: {"Id": "long", "date": "boolean"})
+    (partition,) = partitions(glue)
+    after = glue.get_table(DatabaseName="lake", Name="rows")["Table"]
+    expected = {"_rescued": "string", "source_file": "string", "id": "bigint", "date_": "boolean"}
+    assert columns_of_table(glue) == expected
+    assert list(columns_of_table(glue)) == list(expected)
+    assert partition["Values"] == VALUES
+    assert partition["StorageDescriptor"] == after["StorageDescriptor"] | {"Location": LOCATION}
+    for name in ("TableType", "Parameters", "PartitionKeys", "Description"):
+        assert after[name] == before[name]
+
+
+def test_a_partition_that_exists_gets_the_columns_of_today(glue: Any, catalog: job.Catalog) -> None:
+    catalog.add_partition(VALUES, LOCATION, lambda: {"a": "long"})
+    catalog.add_partition(VALUES, LOCATION, lambda: {"a": "long", "b": "long"})
+    (partition,) = partitions(glue)
+    assert len(partition["StorageDescriptor"]["Columns"]) == 4
+
+
+def test_a_partition_is_removed_once_or_was_never_there(glue: Any, catalog: job.Catalog) -> None:
+    catalog.remove_partition(VALUES)
+    catalog.add_partition(VALUES, LOCATION, dict)
+    catalog.remove_partition(VALUES)
+    assert partitions(glue) == []
+
+
+def test_a_table_with_the_columns_of_the_schema_is_left_alone(glue: Any, catalog: job.Catalog) -> None:
+    catalog.add_partition(VALUES, LOCATION, lambda: {"a": "long"})
+    with failing(catalog._glue, "update_table", AssertionError()):
+        catalog.add_partition(VALUES, LOCATION, lambda: {"a": "long"})
+
+
+def test_a_run_that_another_overtakes_reads_table_and_schema_again(glue: Any, catalog: job.Catalog) -> None:
+    """A stub refuses the update, since moto takes any version."""
+    schemas: list[job.Schema] = [{"a": "long", "b": "long"}, {"a": "long"}]
+    versions = []
+    client = catalog._glue
+    update, refusal = client.update_table, client.exceptions.ConcurrentModificationException
+
+    def refuse_once(**arguments: Any) -> None:
+        versions.append(arguments["VersionId"])
+        if len(versions) == 1:
+            glue.update_table(DatabaseName="lake", TableInput=arguments["TableInput"] | {"Description": "other"})
+            raise refusal({"Error": {"Code": "ConcurrentModificationException"}}, "UpdateTable")
+        assert arguments["SkipArchive"]
+        update(**arguments)
+
+    with (
+        mock.patch.object(client, "update_table", refuse_once),
+        mock.patch.object(job, "SCHEMA_WAIT_SECONDS", 0),
+    ):
+        catalog.add_partition(VALUES, LOCATION, schemas.pop)
+    assert versions == ["1", "2"]
+    assert set(columns_of_table(glue)) == {"_rescued", "source_file", "a", "b"}
+    assert glue.get_table(DatabaseName="lake", Name="rows")["Table"]["Description"] == "other"
+    with (
+        mock.patch.object(client, "update_table", side_effect=refusal({"Error": {}}, "UpdateTable")),
+        mock.patch.object(job, "SCHEMA_WAIT_SECONDS", 0),
+        pytest.raises(RuntimeError, match="table rows"),
+    ):
+        catalog.add_partition(VALUES, LOCATION, lambda: {"c": "long"})
+
+
+def test_a_table_that_is_gone_is_a_mistake_with_a_remedy(glue: Any, catalog: job.Catalog) -> None:
+    glue.delete_table(DatabaseName="lake", Name="rows")
+    catalog.remove_partition(VALUES)
+    with pytest.raises(job.Mistake, match=r"no table lake\.rows: deploy"):
+        catalog.add_partition(VALUES, LOCATION, dict)
+
+
+@pytest.mark.parametrize(
+    ("type_", "hive"),
+    [
+        ("long", "bigint"),
+        ("decimal", "decimal(38,0)"),
+        (["double"], "array<double>"),
+        (
+            {"A b": "string", "x.y$": [{"z": "boolean"}], "\u00e9": "long"},
+            "struct<a b:string,x.y$:array<struct<z:boolean>>,\u00e9:bigint>",
+        ),
+        ({"a-b": "long", "c": "long"}, "struct<c:bigint>"),
+        (dict.fromkeys(("", "a:b", "a,b", "a<b", "a>b", "a/b", "😀"), "long"), None),
+        ([{"a:b": "long"}], None),
+    ],
+)
+def test_a_column_has_a_type_of_hive_without_fields_that_hive_cannot_name(
+    type_: job.ColumnType, hive: str | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert job.hive_type(type_) == hive
+    listed = job.catalog_columns({"f": type_})
+    assert listed[2:] == ([{"Name": "f", "Type": hive}] if hive else [])
+    assert ("'f' is not in the catalog" in caplog.text) is (hive is None)
+
+
+@pytest.mark.parametrize("name", ["", "x" * 256, "a\nb"])
+def test_a_column_that_the_catalog_cannot_name_is_left_out_and_logged(
+    name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert len(job.catalog_columns({name: "long", "b": "long"})) == 3
+    assert repr(name) in caplog.text
