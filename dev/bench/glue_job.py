@@ -68,7 +68,7 @@ def measure() -> dict[str, dict[str, float]]:
         seconds = []
         for _ in range(RUNS + 1):
             started = time.perf_counter()
-            job.convert(spark, named, size, f"s3://{OUTPUT}", "date=2025-12-23/manifest=bench")
+            job.convert(spark, named, size, f"s3://{OUTPUT}", "date=2025-12-23/manifest=bench", {})
             seconds.append(time.perf_counter() - started)
         spark.stop()
     return {

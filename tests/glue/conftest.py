@@ -75,6 +75,8 @@ def spark(environment: dict[str, str]) -> Iterator["SparkSession"]:
 @pytest.fixture
 def job(emulator: Emulator, spark: "SparkSession", environment: dict[str, str], tmp_path: Path) -> Iterator[Job]:
     with mock.patch.dict(os.environ, environment):
-        yield Job(emulator, spark, tmp_path)
+        job = Job(emulator, spark, tmp_path)
+        yield job
+        job.check()
     # Spark does not close its sockets. The garbage collector warns about them here, where the warning is ignored.
     gc.collect()

@@ -1,8 +1,8 @@
 """Input and output of the Glue job in tests."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import reduce
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Self
@@ -10,7 +10,8 @@ from uuid import uuid4
 
 from dev.emulator.emulator import Emulator
 from glue import ndjson_to_parquet as job
-from glue.ndjson_to_parquet import File
+from glue.ndjson_to_parquet import Catalog, File, Schema
+from tests.glue.table import Lines, Table, check, lines_of
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -33,10 +34,10 @@ class Output:
     spark: "SparkSession"
 
     @classmethod
-    def download(cls, emulator: Emulator, spark: "SparkSession", folder: str, root: Path) -> Self:
+    def download(cls, emulator: Emulator, spark: "SparkSession", output: str, folder: str, root: Path) -> Self:
         for kind in ("parquet", "malformed"):
             (root / kind).mkdir(parents=True)
-            for key in keys(emulator, f"{kind}/{folder}/"):
+            for key in keys(emulator, f"{output}/{kind}/{folder}/"):
                 emulator.s3.download_file(OUTPUT_BUCKET, key, str(root / kind / PurePosixPath(key).name))
         return cls(root, spark)
 
@@ -79,20 +80,44 @@ class Job:
     emulator: Emulator
     spark: "SparkSession"
     root: Path
+    fixed: Schema = field(default_factory=dict)
+    """ColumnTypes, parsed."""
+    catalog: Catalog | None = None
+    output: str = field(default_factory=lambda: uuid4().hex)
+    """The folder of the output bucket: each test has a data set of its own."""
+    manifests: dict[str, Lines] = field(default_factory=dict)
+    """What the whole table has to hold: manifest -> file -> lines."""
 
-    def run(self, files: dict[str, bytes | None], manifest: str = "batch-0001-a") -> Output:
+    def run(self, files: Mapping[str, bytes | None], manifest: str = "batch-0001-a") -> Output:
         for key, content in files.items():
             if content is None:
                 self.emulator.s3.delete_object(Bucket=INPUT_BUCKET, Key=key)
             else:
                 self.emulator.s3.put_object(Bucket=INPUT_BUCKET, Key=key, Body=content)
-        return self.convert([(uri(key), None, None) for key in files], manifest)
+        output = self.convert([(uri(key), None, None) for key in files], manifest)
+        self.manifests[manifest] = {
+            uri(key): list(
+                lines_of(content, [line["line_number"] for line in output.malformed if line["file"] == uri(key)])
+            )
+            for key, content in files.items()
+            if content is not None
+        }
+        return output
 
     def convert(self, files: Sequence[File], manifest: str = "batch-0001-a") -> Output:
         folder = f"date=2025-12-23/manifest={manifest}"
         # As many tasks as cores, if there are as many files.
-        job.convert(self.spark, files, 1, f"s3://{OUTPUT_BUCKET}", folder)
-        return Output.download(self.emulator, self.spark, folder, self.root / uuid4().hex)
+        job.convert(self.spark, files, 1, f"s3://{OUTPUT_BUCKET}/{self.output}", folder, self.fixed, self.catalog)
+        return Output.download(self.emulator, self.spark, self.output, folder, self.root / uuid4().hex)
+
+    @property
+    def table(self) -> Table:
+        return Table.download(self.emulator, self.spark, OUTPUT_BUCKET, self.output, self.root / uuid4().hex)
+
+    def check(self) -> None:
+        """Reads the whole table back."""
+        if self.manifests:
+            check(self.table, self.manifests)
 
 
 def ndjson(*rows: Any) -> bytes:

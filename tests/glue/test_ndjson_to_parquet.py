@@ -1,5 +1,6 @@
 """The default Glue job on Spark: real files in, real files out."""
 
+import json
 import os
 import subprocess
 import sys
@@ -9,7 +10,7 @@ import pytest
 
 from dev.emulator.emulator import Emulator
 from glue import ndjson_to_parquet
-from glue.ndjson_to_parquet import File, Part, complete, convert_share
+from glue.ndjson_to_parquet import File, Part, complete, convert_share, extend
 from manifest_builder.documents import NamedFile, to_document
 from tests.glue.job import INPUT_BUCKET, MANIFEST_BUCKET, OUTPUT_BUCKET, TRACKING_TABLE, Job, keys, ndjson, uri
 
@@ -57,12 +58,11 @@ def test_files_that_drift_apart_lose_no_value(job: Job) -> None:
         "exact": "string",
         "n": "struct<x:double,y:array<double>>",
         "tags": "array<string>",
-        "empty": "string",
         "only first": "boolean",
-        "new": "string",
+        "_rescued": "string",
         "source_file": "string",
     }
-    absent = dict.fromkeys(("tags", "empty", "only first", "new"))
+    absent = dict.fromkeys(("tags", "only first", "_rescued"))
     one, two, three, four = sorted(output.rows, key=lambda row: str(row["source_file"]))
     assert one == absent | {
         "id": "1",
@@ -70,8 +70,8 @@ def test_files_that_drift_apart_lose_no_value(job: Job) -> None:
         "exact": "0.1",
         "n": {"x": 1.0, "y": None},
         "tags": ["a"],
-        "empty": "{}",
         "only first": True,
+        "_rescued": '{"empty":{}}',
         "source_file": uri("1.ndjson"),
     }
     assert two == absent | {
@@ -101,8 +101,9 @@ def test_files_that_drift_apart_lose_no_value(job: Job) -> None:
 
 def test_names_of_columns_can_be_anything(job: Job) -> None:
     row = {"date": "d", "manifest": "m", "a.b": 1, "": 2, "`": 3, "x y": 4, "ID": 5, "id": 6, "_corrupt_record": 7}
+    row["_rescued"] = 8
     output = job.run({"1.ndjson": ndjson(row)})
-    expected = {"date_": "d", "manifest_": "m", "ID": 5, "id_": 6}
+    expected = {"date_": "d", "manifest_": "m", "ID": 5, "id_": 6, "_rescued_": 8, "_rescued": None}
     expected |= {name: row[name] for name in ("a.b", "", "`", "x y", "_corrupt_record")}
     assert output.rows == [expected | {"source_file": uri("1.ndjson")}]
 
@@ -191,7 +192,7 @@ def test_a_run_repeated_replaces_its_own_folders_and_touches_no_other(job: Job) 
 
 
 def everything(job: Job, folder: str) -> dict[str, str]:
-    prefixes = [f"{kind}/{folder}" for kind in ("parquet", "malformed")]
+    prefixes = [f"{job.output}/{kind}/{folder}" for kind in ("parquet", "malformed")]
     return {
         key: job.emulator.s3.head_object(Bucket=OUTPUT_BUCKET, Key=key)["ETag"]
         for prefix in prefixes
@@ -202,7 +203,7 @@ def everything(job: Job, folder: str) -> dict[str, str]:
 def test_a_task_that_runs_twice_or_fails_leaves_nothing_that_a_reader_sees(job: Job) -> None:
     job.emulator.s3.put_object(Bucket=INPUT_BUCKET, Key="1.ndjson", Body=ndjson({"a": 1}) + b"bad")
     share = 0, [(uri("1.ndjson"), None, None)]
-    parts = [convert_share(None, OUTPUT_BUCKET, "twice/parquet/", "twice/malformed/", share) for _ in range(2)]
+    parts = [convert_share({}, False, OUTPUT_BUCKET, "twice/parquet/", "twice/malformed/", share) for _ in range(2)]
     assert keys(job.emulator, "twice/") == []
     for upload in Part(*parts[0]).uploads:
         complete(job.emulator.s3, OUTPUT_BUCKET, upload)
@@ -224,9 +225,10 @@ def test_columns_that_change_within_a_task_are_those_of_all_its_rows(job: Job, m
     job.emulator.s3.put_object(Bucket=INPUT_BUCKET, Key="1.ndjson", Body=ndjson(*rows) + b"bad")
     share = 0, [(uri("1.ndjson"), None, None)]
 
-    first = Part(*convert_share(None, OUTPUT_BUCKET, "drift/parquet/", "drift/malformed/", share))
+    first = Part(*convert_share({}, False, OUTPUT_BUCKET, "drift/parquet/", "drift/malformed/", share))
     assert first == Part(0, {"a": "double", "b": ["json"]}, 4, 1, [], False)
-    second = Part(*convert_share(first.shape, OUTPUT_BUCKET, "drift/parquet/", "drift/malformed/", share))
+    schema = extend({}, first.growth)
+    second = Part(*convert_share(schema, True, OUTPUT_BUCKET, "drift/parquet/", "drift/malformed/", share))
     assert second.is_complete
     for upload in second.uploads:
         complete(job.emulator.s3, OUTPUT_BUCKET, upload)
@@ -239,7 +241,7 @@ def test_columns_that_change_within_a_task_are_those_of_all_its_rows(job: Job, m
 @pytest.mark.parametrize("content", [b"bad\n", b"{}\n{}\n"], ids=["no row", "no column"])
 def test_files_without_data_are_no_failure(job: Job, content: bytes) -> None:
     output = job.run({"1.ndjson": content})
-    assert output.types == {"source_file": "string"}
+    assert output.types == {"_rescued": "string", "source_file": "string"}
     assert len(output.rows) == content.count(b"{}")
     assert len(output.malformed) == content.count(b"bad")
     assert "_SUCCESS" in output.names["parquet"]
@@ -257,8 +259,17 @@ def test_objects_that_make_no_columns_are_kept_as_text(job: Job) -> None:
     assert '"user-1000":1000' in row["users"]
     assert '{"deeper":"bottom"}' in str(row["deep"])
 
-    (whole,) = job.run({"1.ndjson": ndjson(many)}).rows
-    assert whole == {"line": ndjson(many).decode().rstrip(), "source_file": uri("1.ndjson")}
+
+def test_new_fields_beyond_the_most_columns_of_a_schema_are_rescued(job: Job) -> None:
+    many: dict[str, Any] = {f"user-{number}": number for number in range(ndjson_to_parquet.MAX_NAMES)}
+    first = job.run({"1.ndjson": ndjson(many | {"one": 1})}, "batch-0001-a")
+    assert first.types == {"_rescued": "string", "source_file": "string"}
+    second = job.run({"1.ndjson": ndjson({"id": 1})}, "batch-0001-b")
+    third = job.run({"1.ndjson": ndjson({"id": 2} | many)}, "batch-0001-c")
+    assert list(third.types) == list(second.types) == ["id", "_rescued", "source_file"]
+    (row,) = third.rows
+    assert row["id"] == 2
+    assert json.loads(row["_rescued"]) == many
 
 
 @pytest.fixture
@@ -284,29 +295,46 @@ def committed(emulator: Emulator) -> str:
     return f"s3://{MANIFEST_BUCKET}/{key}"
 
 
+def test_a_mistake_in_column_types_ends_the_script_with_one_line(
+    committed: str, emulator: Emulator, environment: dict[str, str]
+) -> None:
+    run = run_script(environment, committed, "jr_1", "mistake", "--COLUMN_TYPES", "amount DOUBEL")
+    assert run.returncode == 1
+    assert "Traceback" not in run.stderr
+    (message,) = [line for line in run.stderr.splitlines() if "ColumnTypes" in line]
+    assert message.startswith("ColumnTypes 'amount DOUBEL' cannot be read: [UNSUPPORTED_DATATYPE]")
+    assert keys(emulator, "mistake/") == []
+
+
 @pytest.mark.parametrize(("run_id", "kinds"), [("jr_1", ["malformed", "parquet"]), ("jr_2", [])])
 def test_the_script_does_the_work_as_the_run_that_the_record_names_and_leaves_as_another(
     committed: str, emulator: Emulator, environment: dict[str, str], run_id: str, kinds: list[str]
 ) -> None:
+    run = run_script(environment, committed, run_id, f"of {run_id}")
+    assert run.returncode == 0, run.stderr
+    folder = "date=2025-12-23/manifest=batch-0001-20251223T120000000000Z"
+    marks = [key for key in keys(emulator, f"of {run_id}/") if key.endswith("_SUCCESS")]
+    assert marks == [f"of {run_id}/{kind}/{folder}/_SUCCESS" for kind in kinds]
+    assert ("leaves" in run.stderr) is (not kinds)
+
+
+def run_script(
+    environment: dict[str, str], manifest_path: str, run_id: str, output: str, *more: str
+) -> "subprocess.CompletedProcess[str]":
     arguments = {
         "--JOB_NAME": "manifest-builder-dev",
         "--JOB_RUN_ID": run_id,
-        "--MANIFEST_PATH": committed,
+        "--MANIFEST_PATH": manifest_path,
         "--MANIFEST_BUCKET": MANIFEST_BUCKET,
         "--DATE_PREFIX": "2025-12-23",
         "--TRACKING_TABLE": TRACKING_TABLE,
-        "--OUTPUT_PATH": f"s3://{OUTPUT_BUCKET}/of {run_id}/",
+        "--OUTPUT_PATH": f"s3://{OUTPUT_BUCKET}/{output}/",
     }
-    run = subprocess.run(
-        [sys.executable, ndjson_to_parquet.__file__, *(text for pair in arguments.items() for text in pair)],
+    return subprocess.run(
+        [sys.executable, ndjson_to_parquet.__file__, *(text for pair in arguments.items() for text in pair), *more],
         # As on Glue: functions of the script itself, which no worker of Spark can import.
         env={name: value for name, value in (os.environ | environment).items() if name != "PYTHONPATH"},
         capture_output=True,
         text=True,
         check=False,
     )
-    assert run.returncode == 0, run.stderr
-    folder = "date=2025-12-23/manifest=batch-0001-20251223T120000000000Z"
-    marks = [key for key in keys(emulator, f"of {run_id}/") if key.endswith("_SUCCESS")]
-    assert marks == [f"of {run_id}/{kind}/{folder}/_SUCCESS" for kind in kinds]
-    assert ("leaves" in run.stderr) is (not kinds)

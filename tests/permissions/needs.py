@@ -62,9 +62,8 @@ def _needs(call: Call) -> Iterator[Need]:
             yield Need("dynamodb:Scan", _table(arguments))
         case "s3", _:
             yield from _s3(call)
-        case "glue", "StartJobRun" | "GetJobRuns" | "GetJobRun" | "GetJob":
-            job = arguments["JobName"]
-            yield Need(f"glue:{call.operation}", f"arn:aws:glue:{REGION}:{ACCOUNT}:job/{job}")
+        case "glue", _:
+            yield from _glue(call)
         case "sns" | "sqs" | "events", _:
             yield from _messages(call)
         case "lambda", "Invoke":
@@ -88,6 +87,21 @@ def _messages(call: Call) -> Iterator[Need]:
                 yield Need("events:PutEvents", f"arn:aws:events:{REGION}:{ACCOUNT}:event-bus/{entry['EventBusName']}")
         case _:
             raise unknown(call)
+
+
+def _glue(call: Call) -> Iterator[Need]:
+    arguments = call.arguments
+    match call.operation:
+        case "StartJobRun" | "GetJobRuns" | "GetJobRun" | "GetJob":
+            resources = [f"job/{arguments['JobName']}"]
+        case "GetTable" | "UpdateTable" | "CreatePartition" | "UpdatePartition" | "DeletePartition":
+            database = arguments["DatabaseName"]
+            table = arguments.get("TableName") or arguments.get("Name") or arguments["TableInput"]["Name"]
+            resources = ["catalog", f"database/{database}", f"table/{database}/{table}"]
+        case _:
+            raise unknown(call)
+    for resource in resources:
+        yield Need(f"glue:{call.operation}", f"arn:aws:glue:{REGION}:{ACCOUNT}:{resource}")
 
 
 def _s3(call: Call) -> Iterator[Need]:

@@ -35,8 +35,9 @@ from manifest_builder.manifests import START_SETTLE_SECONDS
 from manifest_builder.settings import settings
 from manifest_builder.tracking import retention
 from tests.permissions.needs import Call
-from tests.permissions.policies import ALARM_TOPIC, NAME_PREFIX, OUTPUT_BUCKET
+from tests.permissions.policies import ALARM_TOPIC, COLUMN_TYPES, GLUE_DATABASE, GLUE_TABLE, NAME_PREFIX, OUTPUT_BUCKET
 from tests.permissions.recording import Recording
+from tests.template.catalog import make_table
 from tests.unit.support import DATE, a_manifest, answer_lost, aws_error, commit
 from tests.workflow.scenarios import SCENARIOS, busy, the_run_ends, with_glue
 
@@ -68,6 +69,8 @@ def record() -> list[Call]:
         with recording.calls_of(JOB):
             the_glue_job_reads(manifest_path)
             the_glue_job_writes()
+            ndjson_to_parquet.read_column_types(mock.Mock(), COLUMN_TYPES)
+            the_glue_job_registers_its_output()
     return [*calls, CALL_OF_GLUE]
 
 
@@ -142,6 +145,10 @@ def prepare_manifest(world: World) -> str:
     uris = [f"s3://{INPUT_BUCKET}/{name}.ndjson" for name in ("there", "gone")]
     world.s3.put_object(Bucket=INPUT_BUCKET, Key="there.ndjson", Body=b"{}")
     world.s3.create_bucket(Bucket=OUTPUT_BUCKET)
+    make_table(GLUE_DATABASE, GLUE_TABLE)
+    bucket, key = ndjson_to_parquet.split_uri(COLUMN_TYPES)
+    world.s3.create_bucket(Bucket=bucket)
+    world.s3.put_object(Bucket=bucket, Key=key, Body=ndjson_to_parquet.to_spark({"a": "long"}))
     key = manifest.file_path.removeprefix(f"s3://{MANIFEST_BUCKET}/")
     world.s3.put_object(
         Bucket=MANIFEST_BUCKET, Key=key, Body=to_document(NamedFile(uri, None, None, None) for uri in uris).encode()
@@ -169,7 +176,19 @@ def the_glue_job_writes() -> None:
                 ndjson_to_parquet.upload(s3, OUTPUT_BUCKET, folders[0] + "x", Path(file.name)) for _ in "12"
             )
             ndjson_to_parquet.abort(s3, OUTPUT_BUCKET, first)
-            ndjson_to_parquet.publish(s3, OUTPUT_BUCKET, *folders, [second])
+            ndjson_to_parquet.publish(s3, OUTPUT_BUCKET, *folders, [second], {})
+    for _ in range(2):
+        ndjson_to_parquet.extend_document(
+            s3, OUTPUT_BUCKET, "schema.json", lambda stored: {**stored, f"column {len(stored)}": "long"}
+        )
+
+
+def the_glue_job_registers_its_output() -> None:
+    """Also a partition that another attempt has added meanwhile."""
+    catalog, values = ndjson_to_parquet.Catalog(GLUE_DATABASE, GLUE_TABLE), [DATE, "a"]
+    for _ in range(2):
+        catalog.add_partition(values, f"s3://{OUTPUT_BUCKET}/parquet/", lambda: {"a": "long"})
+    catalog.remove_partition(values)
 
 
 def rows_expire(world: World) -> None:

@@ -25,6 +25,8 @@ from tests.template.sam import Json, actions, identity_statements, properties, r
 # Names of resources that the simulated account does not have.
 NAME_PREFIX = "manifest-builder-test"
 OUTPUT_BUCKET = "output-bucket"
+GLUE_DATABASE, GLUE_TABLE = "lake", "manifest_builder_test"
+COLUMN_TYPES = "s3://types-bucket/types.json"
 ALARM_TOPIC = f"arn:aws:sns:{REGION}:{ACCOUNT}:{NAME_PREFIX}-alarms"
 REFERENCES = {
     "AlarmTopic": ALARM_TOPIC,
@@ -36,6 +38,8 @@ REFERENCES = {
     "GlueJob": GLUE_JOB,
     "ManifestStateMachine": ENVIRONMENT["STATE_MACHINE_ARN"],
     "InputBucket": INPUT_BUCKET,
+    "ColumnTypes": COLUMN_TYPES,
+    "GlueDatabase": GLUE_DATABASE,
     "ManifestBucket.Arn": f"arn:aws:s3:::{MANIFEST_BUCKET}",
     "QuarantineBucket.Arn": f"arn:aws:s3:::{QUARANTINE_BUCKET}",
     "OutputBucket.Arn": f"arn:aws:s3:::{OUTPUT_BUCKET}",
@@ -67,7 +71,7 @@ class Statement:
 
 
 def statements_of(role: str) -> list[Statement]:
-    """The statements of the role's inline policies and attached policies."""
+    """The statements of the role's inline policies and attached policies, with every parameter set."""
     sources = {role, *(policy["Ref"] for policy in properties(role).get("ManagedPolicyArns", []))}
     sources |= {name for name in resources("AWS::IAM::Policy") if {"Ref": role} in properties(name)["Roles"]}
     return [parsed(statement) for source, statement in identity_statements() if source in sources]
@@ -115,7 +119,7 @@ def _list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
-def resolved(value: Any) -> str:
+def resolved(value: Any) -> str:  # noqa: PLR0911 - one for each function of CloudFormation
     """A string of the template after substitution. Names that the simulated account does not have stay as they are."""
     match value:
         case {"Ref": str(name)}:
@@ -127,6 +131,8 @@ def resolved(value: Any) -> str:
         case {"Fn::Sub": [str(text), dict(names)]}:
             known: dict[str, str] = REFERENCES | {name: resolved(inner) for name, inner in names.items()}
             return re.sub(r"\$\{([^}]+)\}", lambda found: known.get(found[1], found[1]), text)
+        case {"Fn::Join": [str(glue), {"Fn::Split": [str(separator), dict(whole)]}]}:
+            return resolved(whole).replace(separator, glue)
         case {"Fn::If": ["HasOwnJob" | "MakesInputBucket", own, _]}:
             return resolved(own)
     return str(value)

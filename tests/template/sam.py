@@ -102,8 +102,12 @@ def stack(**parameters: str) -> Json:
                 return holds(named[name])
             case {"Fn::Not": [inner]}:
                 return not holds(inner)
+            case {"Fn::And": list(parts)}:
+                return all(map(holds, parts))
             case {"Fn::Equals": [{"Ref": str(name)}, value]}:
                 return bool(given[name] == value)
+            case {"Fn::Equals": [{"Fn::Select": [0, {"Fn::Split": [str(separator), {"Ref": str(name)}]}]}, value]}:
+                return bool(given[name].split(separator)[0] == value)
         raise ValueError(f"unknown here: {condition}")
 
     def chosen(value: Any) -> Any:

@@ -160,7 +160,11 @@ def test_the_glue_job_writes_its_output_and_names_itself_on_a_manifest_and_chang
     granted = [statement for role, statement in identity_statements() if role == "GlueJobRole"]
     writes = {"s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload", *ROW_WRITES}
     changed = [statement["Resource"] for statement in granted if actions(statement) & writes]
-    assert changed == [{"Fn::GetAtt": ["TrackingTable", "Arn"]}, {"Fn::Sub": "${OutputBucket.Arn}/*"}]
+    output = [{"Fn::Sub": f"${{OutputBucket.Arn}}/{folder}/*"} for folder in ("parquet", "malformed")]
+    schema = {"Fn::Sub": "${OutputBucket.Arn}/schema.json"}
+    assert changed == [{"Fn::GetAtt": ["TrackingTable", "Arn"]}, output, schema]
+    (kept,) = [statement for statement in granted if statement["Resource"] == schema]
+    assert actions(kept) == {"s3:GetObject", "s3:PutObject"}
     (table,) = [statement for statement in granted if "dynamodb:Query" in actions(statement)]
     assert [leading_keys_match(table, partition) for partition in (FILES, MANIFESTS, LOCKS)] == [False, True, False]
 

@@ -225,7 +225,11 @@ def test_whoever_asks_for_the_glue_job_gets_the_one_that_there_is() -> None:
     assert properties("ManifestStateMachine")["DefinitionSubstitutions"]["GlueJobName"] == the_job
     for function in functions().values():
         assert function["Environment"]["Variables"]["GLUE_JOB_NAME"] == the_job
-    jobs = [statement["Resource"] for _, statement in identity_statements() if glue_actions(statement)]
+    jobs = [
+        statement["Resource"]
+        for name, statement in identity_statements()
+        if glue_actions(statement) and name != "GlueTablePolicy"
+    ]
     assert len(jobs) == 3
     for resource in jobs:
         arn, names = resource["Fn::Sub"]
@@ -269,6 +273,42 @@ def test_the_glue_job_logs_to_the_groups_of_the_stack() -> None:
     prefix = properties("GlueJob")["DefaultArguments"]["--custom-logGroup-prefix"]["Fn::Sub"]
     for name in ("error", "output"):
         assert properties(f"Glue{name.title()}LogGroup")["LogGroupName"] == {"Fn::Sub": f"{prefix}/{name}"}
+
+
+@pytest.mark.parametrize(
+    ("given", "is_told", "may_read"),
+    [
+        ("", False, False),
+        ("amount DOUBLE, payload STRUCT<a: BIGINT>", True, False),
+        ("s3://bucket/folder/types.json", True, True),
+    ],
+)
+def test_column_types_reach_the_job_which_may_read_their_file(given: str, is_told: bool, may_read: bool) -> None:
+    assert re.fullmatch(PARAMETERS["ColumnTypes"]["AllowedPattern"], given)
+    made = stack(ColumnTypes=given)["Resources"]
+    arguments = made["GlueJob"]["Properties"]["DefaultArguments"]
+    assert arguments.get("--COLUMN_TYPES") == ({"Ref": "ColumnTypes"} if is_told else None)
+    assert ("ColumnTypesPolicy" in made) is may_read
+    assert "ColumnTypesPolicy" not in stack(ColumnTypes=given, GlueJobName="mine")["Resources"]
+
+
+def test_a_table_over_the_output_is_made_in_the_database_that_is_named() -> None:
+    off = stack()["Resources"]
+    assert not {"GlueTable", "GlueTablePolicy"} & set(off)
+    assert not {"--GLUE_DATABASE", "--GLUE_TABLE"} & set(off["GlueJob"]["Properties"]["DefaultArguments"])
+    assert not {"GlueTable", "GlueTablePolicy"} & set(stack(GlueDatabase="lake", GlueJobName="mine")["Resources"])
+
+    made = stack(GlueDatabase="lake")["Resources"]
+    arguments = made["GlueJob"]["Properties"]["DefaultArguments"]
+    assert arguments["--GLUE_DATABASE"] == {"Ref": "GlueDatabase"}
+    assert arguments["--GLUE_TABLE"] == {"Ref": "GlueTable"}
+    table = made["GlueTable"]["Properties"]
+    assert table["DatabaseName"] == {"Ref": "GlueDatabase"}
+    storage = table["TableInput"]["StorageDescriptor"]
+    assert storage["Location"] == {"Fn::Sub": "s3://${OutputBucket}/parquet/"}
+    # As the job begins its list of columns and names its folders.
+    assert storage["Columns"] == ndjson_to_parquet.catalog_columns({})
+    assert tuple(key["Name"] for key in table["TableInput"]["PartitionKeys"]) == ndjson_to_parquet.PARTITIONS
 
 
 @pytest.mark.parametrize("name", PARAMETERS)
