@@ -33,6 +33,28 @@ def delete_results(stack: Stack, date_prefix: str) -> int:
     return sum(_delete_objects(bucket, prefix) for bucket, prefix in folders)
 
 
+def delete_partitions(date_prefix: str) -> int:
+    """Deletes the date's partitions of the table that the stack's own job keeps in Glue's catalog; their number."""
+    glue = boto3.client("glue")
+    try:
+        arguments = glue.get_job(JobName=settings().glue_job_name)["Job"].get("DefaultArguments", {})
+    except glue.exceptions.EntityNotFoundException:
+        return 0
+    database, name = arguments.get("--GLUE_DATABASE"), arguments.get("--GLUE_TABLE")
+    if not database or not name:
+        return 0
+    found = [
+        partition["Values"]
+        for page in glue.get_paginator("get_partitions").paginate(
+            DatabaseName=database, TableName=name, Expression=f"date = '{date_prefix}'"
+        )
+        for partition in page["Partitions"]
+    ]
+    for values in found:
+        glue.delete_partition(DatabaseName=database, TableName=name, PartitionValues=values)
+    return len(found)
+
+
 def delete_rows(date_prefix: str) -> int:
     """Deletes the rows of the files and the records of the manifests; their number."""
     deleted = 0

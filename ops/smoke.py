@@ -47,6 +47,7 @@ LARGEST_UPLOAD_BYTES = 1024**3
 # No fields: a line must not add columns to the data set of the job.
 LINE = b"{}" + b" " * 97 + b"\n"
 FIRST_DAY, LAST_DAY = date(1900, 1, 1), date(1969, 12, 31)
+MOST_DAYS_TRIED = 10
 POLL_SECONDS = 1.0
 LONGEST_PATIENCE = 3600
 RUN_PATIENCE = 12
@@ -134,14 +135,12 @@ def run(stack: Stack, options: argparse.Namespace, screen: Screen) -> int:
 
 def unused_date() -> str:
     """A day long ago without files."""
-    days = (LAST_DAY - FIRST_DAY).days
-    for _ in range(10):
-        day = (FIRST_DAY + timedelta(days=random.randint(0, days))).isoformat()
+    days = (LAST_DAY - FIRST_DAY).days + 1
+    for number in random.sample(range(days), min(MOST_DAYS_TRIED, days)):
+        day = (FIRST_DAY + timedelta(days=number)).isoformat()
         if not any(True for partition in (day, f"MANIFEST#{day}") for _ in table.query(partition)):
             return day
-    raise UsageError(
-        f"ten days of {FIRST_DAY.year} to {LAST_DAY.year} have files already: there is no day for the test"
-    )
+    raise UsageError(f"days of {FIRST_DAY.year} to {LAST_DAY.year} have files already: there is no day for the test")
 
 
 def sample(date_prefix: str) -> list[tuple[str, int]]:
@@ -267,6 +266,7 @@ def clean_up(course: Course) -> None:
 
 def delete_rest(course: Course) -> None:
     with course.steps.step("Deleting the rest") as step:
+        leftovers.delete_partitions(course.date)
         results, rows = leftovers.delete_results(course.stack, course.date), leftovers.delete_rows(course.date)
         step.end("Everything deleted", f"{plural(results, 'object')} of manifests and results, {plural(rows, 'row')}")
 

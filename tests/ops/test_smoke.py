@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
+from dev.simulator.world import GLUE_JOB
 from manifest_builder.settings import MB, settings
 from manifest_builder.validation import reason_to_refuse
-from ops import smoke
+from ops import leftovers, smoke
 from tests.ops.operator import Operator
 from toolkit.errors import UsageError
 
@@ -59,6 +60,26 @@ def test_the_date_of_other_files_is_not_cleaned_up(operator: Operator) -> None:
     assert said.code == 2
     assert "has other files" in said.err
     assert said.writes == []
+
+
+def test_the_partitions_of_the_date_are_deleted_and_no_others(operator: Operator) -> None:
+    names = {"DatabaseName": "lake", "TableName": "files"}
+    operator.glue.create_database(DatabaseInput={"Name": "lake"})
+    keys: Any = [{"Name": name, "Type": "string"} for name in ("date", "manifest")]
+    operator.glue.create_table(DatabaseName="lake", TableInput={"Name": "files", "PartitionKeys": keys})
+    for values in (["1969-12-30", "a"], ["1969-12-30", "b"], ["1969-12-31", "a"]):
+        operator.glue.create_partition(**names, PartitionInput={"Values": values, "StorageDescriptor": {"Columns": []}})
+
+    assert leftovers.delete_partitions("1969-12-30") == 0  # the job keeps no table
+    arguments = {"--GLUE_DATABASE": "lake", "--GLUE_TABLE": "files"}
+    operator.glue.delete_job(JobName=GLUE_JOB)
+    operator.glue.create_job(Name=GLUE_JOB, Role="role", Command={}, DefaultArguments=arguments)
+
+    assert leftovers.delete_partitions("1969-12-30") == 2
+    left = operator.glue.get_partitions(**names)["Partitions"]
+    assert [partition["Values"] for partition in left] == [["1969-12-31", "a"]]
+    operator.glue.delete_job(JobName=GLUE_JOB)
+    assert leftovers.delete_partitions("1969-12-31") == 0
 
 
 @pytest.mark.parametrize(
