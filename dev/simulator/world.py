@@ -35,7 +35,7 @@ from dev.simulator import wire
 from dev.simulator.engines import MOTO, Engine, Moto
 from dev.simulator.shortcuts import shortcuts
 from dev.template import definition, table_schema
-from manifest_builder import aws, clock, documents
+from manifest_builder import announcements, aws, clock, documents
 from manifest_builder.documents import NamedFile
 from manifest_builder.rows import FileRow, is_kept_apart
 from manifest_builder.settings import settings
@@ -191,7 +191,7 @@ class World:
 
     @staticmethod
     def _forget_caches() -> None:
-        clients = (aws.dynamodb, aws.s3, aws.s3_for_copies, aws.glue, aws.sns)
+        clients = (aws.dynamodb, aws.s3, aws.s3_for_copies, aws.s3_for_lists, aws.glue, aws.sns, announcements.sqs)
         for cached in (settings, *clients, retention.remember, retention.read):
             cached.cache_clear()
 
