@@ -29,7 +29,7 @@ from manifest_builder.auditing.results import BAD, MOST_PROBLEMS, DateAudit, Sta
 from manifest_builder.auditing.spool import Spool
 from manifest_builder.files import date_in_key
 from manifest_builder.inputs import Listed
-from ops import replay, shell, tables
+from ops import inventory, replay, shell, tables
 from ops.screen import Screen
 from ops.stack import Stack
 from ops.status import dates_with_work, manifest_dates
@@ -77,6 +77,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="MINUTES",
         help="an unknown file is too young to judge for so long (default: 15)",
     )
+    parser.add_argument(
+        "--inventory", metavar="MANIFEST", help="S3 URI of an S3 Inventory's manifest.json, read in place of the bucket"
+    )
     parser.add_argument("--repair", action="store_true", help="send missing events, and replay failed manifests")
     parser.add_argument("--yes", action="store_true", help="do not ask")
 
@@ -86,7 +89,7 @@ def run(stack: Stack, options: argparse.Namespace, screen: Screen) -> int:
         screen.require_answer("Repairs what is missing or failed")
     days = chosen_days(options)
     with Spool(stack.input_bucket) as spool:
-        audits = audit(stack, days, options.grace, spool)
+        audits = audit(listed_objects(stack, options.inventory), days, options.grace, spool)
         is_complete = all(each.is_complete for each in audits)
         _show(stack, audits, spool, screen)
         repair = _repair(stack, audits, spool, screen) if options.repair and not is_complete else None
@@ -102,12 +105,20 @@ def chosen_days(options: argparse.Namespace) -> Days:
     return Days(options.since) if options.since else Days.that_can_change(clock.now())
 
 
-def audit(stack: Stack, days: Days, grace: timedelta, spool: Spool) -> list[DateAudit]:
-    """The audits of these days, the earliest first."""
+def listed_objects(stack: Stack, inventory_manifest: str | None) -> Iterator[list[Listed]]:
+    """The current objects of the input bucket."""
+    if inventory_manifest:
+        yield from inventory.pages(inventory_manifest, stack.input_bucket)
+        return
+    for page in inputs.pages(stack.input_bucket):
+        yield list(inputs.latest(stack.input_bucket, page))
+
+
+def audit(pages: Iterable[list[Listed]], days: Days, grace: timedelta, spool: Spool) -> list[DateAudit]:
+    """The audits of these days, the earliest first. `pages`: the objects of the input bucket."""
     with progress_bar() as bar:
         task = bar.add_task("listing", total=None)
-        for page in inputs.pages(stack.input_bucket):
-            objects = list(inputs.latest(stack.input_bucket, page))
+        for objects in pages:
             spool.add(listed for listed in objects if days.have(listed))
             bar.advance(task, len(objects))
         bar.remove_task(task)

@@ -216,13 +216,15 @@ class _Audit:
         rows = defaultdict(list)
         for row in file_rows.read_versions((date, now.file) for now in current for date in now.dates):
             rows[row.file_path].append(row)
+        listed_files = {listed.file for listed in objects}
         missing = []
         for now in current:
             own = rows[now.file.file_path]
             known = [row for row in own if listing.is_known(now, [row])]
             if known:
-                # A row of another date counts there.
-                self.look_again([row for row in known if row.date_prefix == self.date])
+                # A row of another date counts there. The row of a version that has come since the listing has counted.
+                is_first_look = now.file in listed_files
+                self.look_again([row for row in known if is_first_look and row.date_prefix == self.date])
             elif self.is_young(now) or self.was_just_released(own):
                 self.result.states["young"] += 1
             else:
