@@ -39,7 +39,7 @@ from manifest_builder import announcements, aws, clock, documents
 from manifest_builder.documents import NamedFile
 from manifest_builder.rows import FileRow, is_kept_apart
 from manifest_builder.settings import settings
-from manifest_builder.tracking import retention, turns
+from manifest_builder.tracking import audits, retention, turns
 
 INPUT_BUCKET = "input-bucket"
 MANIFEST_BUCKET = "manifest-bucket"
@@ -80,9 +80,10 @@ ENVIRONMENT = {
     "STATE_MACHINE_ARN": f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:manifest-builder",
     "QUEUE_URL": f"https://sqs.{REGION}.amazonaws.com/{ACCOUNT}/input-queue",
     "DEAD_LETTER_QUEUE_URL": DEAD_LETTER_QUEUE_URL,
+    "INPUT_BUCKET": INPUT_BUCKET,
 }
 
-NOT_FILES = ("LOCK#", "MANIFEST#", retention.PARTITION, turns.PARTITION)
+NOT_FILES = ("LOCK#", "MANIFEST#", retention.PARTITION, turns.PARTITION, audits.PARTITION)
 """The beginnings of the partition keys of items that are no rows of files."""
 BEGINNING = datetime(2025, 12, 23, 10, tzinfo=UTC)
 TICK = timedelta(milliseconds=1)

@@ -75,6 +75,11 @@ def latest(bucket: str, page: "ListObjectVersionsOutputTypeDef") -> Iterator[Lis
             yield Listed(file, version["LastModified"])
 
 
+def last_key(page: "ListObjectVersionsOutputTypeDef") -> str:
+    """The last key of a page, where the listing can go on."""
+    return max((each["Key"] for each in (*page.get("Versions", []), *page.get("DeleteMarkers", []))), default="")
+
+
 def file_version(bucket: str, key: str, size_bytes: int, etag: str, version_id: str | None) -> FileVersion:
     """The version of an object as S3 describes it."""
     return FileVersion(

@@ -21,8 +21,8 @@ MANIFEST = f"s3://{BUCKET}/inventory/{INPUT_BUCKET}/all/2025-12-24T01-00Z/manife
 CSV_SCHEMA = "Bucket, Key, VersionId, IsLatest, IsDeleteMarker, Size, LastModifiedDate, ETag, StorageClass"
 PARQUET_SCHEMA = (
     "message s3.inventory { required binary bucket (UTF8); required binary key (UTF8); "
-    "optional binary version_id (UTF8); optional boolean is_latest; optional boolean is_delete_marker; optional int64 size; "
-    "optional int64 last_modified_date (TIMESTAMP(MILLIS,true)); optional binary e_tag (UTF8); "
+    "optional binary version_id (UTF8); optional boolean is_latest; optional boolean is_delete_marker; "
+    "optional int64 size; optional int64 last_modified_date (TIMESTAMP(MILLIS,true)); optional binary e_tag (UTF8); "
     "optional binary storage_class (UTF8);}"
 )
 ODD_KEY = f"orders/{DATE}/a +é&,\"'.ndjson"

@@ -71,7 +71,7 @@ def _needs(call: Call) -> Iterator[Need]:
             yield Need("lambda:InvokeFunction", arguments["FunctionName"])
         case "stepfunctions", "StartSyncExecution":
             yield Need("states:StartSyncExecution", arguments["stateMachineArn"])
-        case "sqs", "ChangeMessageVisibilityBatch" | "SendMessage":
+        case "sqs", "ChangeMessageVisibilityBatch" | "SendMessage" | "SendMessageBatch":
             queue = arguments["QueueUrl"].rpartition("/")[2]
             yield Need(f"sqs:{call.operation.removesuffix('Batch')}", f"arn:aws:sqs:{REGION}:{ACCOUNT}:{queue}")
         case _:
