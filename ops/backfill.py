@@ -8,26 +8,20 @@ and sent only with --forgotten.
 """
 
 import argparse
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import boto3
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from manifest_builder import clock, versions
-from manifest_builder.files import FileVersion, date_in_key
-from manifest_builder.rows import FileRow
-from manifest_builder.settings import settings
-from manifest_builder.tracking import file_rows, retention
-from ops import events, shell
+from manifest_builder import announcements, inputs, listing
+from manifest_builder.inputs import Listed
+from manifest_builder.tracking import file_rows
+from ops import shell
 from ops.keys import named_key
 from ops.screen import Screen
 from ops.stack import Stack
-from toolkit.s3_events import object_created
 from toolkit.texts import plural, size
 
 if TYPE_CHECKING:
@@ -39,9 +33,6 @@ EXAMPLES = (
     "backfill orders/ --start-after orders/2025-12-23/orders-0417.ndjson",
 )
 NOTHING_LISTED = 1
-
-Rows = Mapping[tuple[str, str], FileRow]
-"""Rows by date and path."""
 
 
 @dataclass(slots=True)
@@ -58,21 +49,6 @@ class Tally:
 
     def __str__(self) -> str:
         return f"{self.listed:,} listed, {self.known:,} known, {self.unknown:,} unknown"
-
-
-@dataclass(frozen=True, slots=True)
-class Listed:
-    """The latest version of an object, and when S3 says it was written."""
-
-    file: FileVersion
-    at: datetime
-
-    @property
-    def dates(self) -> list[str]:
-        """The dates whose partition may hold the file's row. A key without a date belongs to the day of its event. For
-        a multipart upload that ended after midnight, this is the day after the one that S3 lists."""
-        date_prefix = date_in_key(self.file.key)
-        return [date_prefix] if date_prefix else [f"{self.at:%Y-%m-%d}", f"{self.at + timedelta(days=1):%Y-%m-%d}"]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -101,7 +77,7 @@ def run(stack: Stack, options: argparse.Namespace, screen: Screen) -> int:
     try:
         with progress_bar() as bar:
             task = bar.add_task("", total=None)
-            for page in pages(stack.input_bucket, prefix, start_after):
+            for page in inputs.pages(stack.input_bucket, prefix, start_after):
                 take(stack, page, tally, dry_run=options.dry_run, with_forgotten=options.forgotten)
                 bar.update(task, description=str(tally))
     except BaseException as error:
@@ -123,15 +99,6 @@ def progress_bar() -> Progress:
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
-def pages(bucket: str, prefix: str, start_after: str) -> "Iterator[ListObjectVersionsOutputTypeDef]":
-    """Pages of a thousand versions. A list of objects costs the same but has no version ids, and without its version id
-    a file whose event comes twice would count as two files."""
-    paginator = boto3.client("s3").get_paginator("list_object_versions")
-    # The stubs do not know the marker, which the paginator takes like any argument of the call.
-    beginning: dict[str, Any] = {"KeyMarker": start_after} if start_after else {}
-    yield from paginator.paginate(Bucket=bucket, Prefix=prefix, **beginning)
-
-
 def take(
     stack: Stack,
     page: "ListObjectVersionsOutputTypeDef",
@@ -141,16 +108,16 @@ def take(
     with_forgotten: bool,
 ) -> None:
     """Sends the unknown files of one page of the listing."""
-    latest = [
-        listed
-        for version in page.get("Versions", [])
-        if version["IsLatest"] and (listed := _listed(stack.input_bucket, version))
-    ]
+    latest = [listed for listed in inputs.latest(stack.input_bucket, page) if not listed.is_folder]
     rows = file_rows.read_rows((date_prefix, listed.file) for listed in latest for date_prefix in listed.dates)
-    unknown = [listed for listed in latest if not is_known(listed, rows)]
-    to_send = unknown if with_forgotten else [listed for listed in unknown if not may_be_forgotten(listed)]
+
+    def is_known(listed: Listed) -> bool:
+        return listing.is_known(listed, (rows.get((date, listed.file.file_path)) for date in listed.dates))
+
+    unknown = [listed for listed in latest if not is_known(listed)]
+    to_send = unknown if with_forgotten else [listed for listed in unknown if not listing.may_be_forgotten(listed)]
     if not dry_run:
-        events.send(stack.input_queue_url, [record(listed, stack.region) for listed in to_send])
+        announcements.send(stack.input_queue_url, [listing.record(listed, stack.region) for listed in to_send])
     tally.listed += len(latest)
     tally.known += len(latest) - len(unknown)
     tally.unknown += len(to_send)
@@ -158,59 +125,6 @@ def take(
     tally.forgotten += len(unknown) - len(to_send)
     if latest:
         tally.last_key = latest[-1].file.key
-
-
-def is_known(listed: Listed, rows: Rows) -> bool:
-    """Whether the table has this version. A listed file whose row is `deleted` was uploaded again. A released file
-    waits for its event, which may never have been sent.
-    """
-    of_file = [rows.get((date_prefix, listed.file.file_path)) for date_prefix in listed.dates]
-    return any(
-        row and row.status != "deleted" and not row.released and versions.is_version_of(listed.file, row)
-        for row in of_file
-    )
-
-
-def may_be_forgotten(listed: Listed) -> bool:
-    """Whether the row may have expired: a row is kept for a time after the file is finished, so at least that long
-    after the file was written."""
-    days = kept_days()
-    return days is not None and listed.at < clock.now() - timedelta(days=days)
-
-
-def kept_days() -> int | None:
-    """The shortest RetentionDays that any row may have been written with; None: rows are kept for ever."""
-    known = [days for days in (settings().retention_days, retention.shortest_days()) if days]
-    return min(known, default=None)
-
-
-def record(listed: Listed, region: str) -> dict[str, Any]:
-    file = listed.file
-    return object_created(
-        file.bucket,
-        file.key,
-        size_bytes=file.size_bytes,
-        etag=file.etag,
-        at=listed.at,
-        version_id=file.version_id,
-        region=region,
-    )
-
-
-def _listed(bucket: str, version: Any) -> Listed | None:
-    """The file of a listed version; None for an empty object that stands for a folder."""
-    if version["Size"] == 0 and version["Key"].endswith("/"):
-        return None
-    file = FileVersion(
-        message_id="",
-        bucket=bucket,
-        key=version["Key"],
-        size_bytes=version["Size"],
-        etag=version["ETag"].strip('"'),
-        version_id=None if version["VersionId"] == "null" else version["VersionId"],
-        sequencer=None,
-    )
-    return Listed(file, version["LastModified"])
 
 
 def _go_on(stack: Stack, options: argparse.Namespace, prefix: str, last_key: str) -> str:
@@ -249,6 +163,6 @@ def _report(
     )
     if tally.forgotten:
         screen.say(
-            f"{tally.forgotten:,} older than RetentionDays ({kept_days()} days, the least so far) and unknown: "
+            f"{tally.forgotten:,} older than RetentionDays ({listing.kept_days()} days, the least so far) and unknown: "
             "not sent; --forgotten sends them"
         )

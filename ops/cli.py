@@ -21,8 +21,8 @@ from botocore.exceptions import (
     ProfileNotFound,
 )
 
-from manifest_builder.errors import SettingsError
-from ops import backfill, flush, rebuild, redrive, release, replay, smoke, status, unlock, where
+from manifest_builder.errors import EventsRefused, SettingsError
+from ops import audit, backfill, flush, rebuild, redrive, release, replay, smoke, status, unlock, where
 from ops.screen import Screen
 from ops.stack import DEFAULT_STACK, STACK_VARIABLE, default_name, find_stack
 from toolkit.ending import Terminated
@@ -35,6 +35,7 @@ COMMANDS = MappingProxyType(
     {
         "status": status,
         "where": where,
+        "audit": audit,
         "backfill": backfill,
         "replay": replay,
         "rebuild": rebuild,
@@ -86,6 +87,8 @@ def command(arguments: Sequence[str]) -> int:
         raise UsageError(f"AWS takes no such argument: {_in_one_line(error.kwargs['report'])}") from None
     except BotoCoreError as error:
         raise UsageError(f"{error}: is the network there, and AWS_ENDPOINT_URL what you mean?") from None
+    except EventsRefused as error:
+        raise UsageError(str(error)) from None
     except SettingsError as error:
         raise UsageError(f"the settings of the stack {options.stack} are not right: {error}") from None
     except BrokenPipeError:

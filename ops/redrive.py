@@ -4,7 +4,7 @@ import argparse
 
 from botocore.exceptions import ClientError
 
-from ops.events import sqs
+from manifest_builder.announcements import sqs
 from ops.screen import Screen
 from ops.stack import Stack
 from toolkit.texts import plural

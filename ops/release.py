@@ -10,18 +10,17 @@ from typing import Any
 
 from rich.markup import escape
 
-from manifest_builder import versions
+from manifest_builder import announcements, versions
+from manifest_builder.announcements import object_created
 from manifest_builder.files import FileVersion
 from manifest_builder.rows import FileRow
 from manifest_builder.tracking import file_rows
 from manifest_builder.validation import reason_to_refuse
-from ops import events
 from ops.keys import named_file
 from ops.screen import Screen
 from ops.stack import Stack
 from ops.where import current_version, find_rows
 from toolkit.parser import calendar_date
-from toolkit.s3_events import object_created
 
 EXAMPLES = ("release orders/2025-12-23/orders-0001.ndjson", "release readings.ndjson --date 2025-12-23 --yes")
 REFUSED = 1
@@ -42,7 +41,7 @@ def run(stack: Stack, options: argparse.Namespace, screen: Screen) -> int:
         if not screen.confirm(f"Sends an S3 event for {file.file_path}, which is quarantined: {row.reason}"):
             return REFUSED
         if file_rows.release_version(row):
-            events.send(stack.input_queue_url, [_event(current, row.date_prefix, stack.region)])
+            announcements.send(stack.input_queue_url, [_event(current, row.date_prefix, stack.region)])
         else:
             why_not = "its row has changed meanwhile: look again"
     screen.answer({"stack": stack.name, "file": file.file_path, "released": why_not is None, "reason": why_not})

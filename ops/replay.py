@@ -25,6 +25,7 @@ EXAMPLES = (
     "replay manifests/2025-12-23/batch-0001-20251223T100000000000Z.json --force --yes",
 )
 REFUSED = 1
+CHANGED = "its record has changed meanwhile: look again"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,25 +38,39 @@ def run(stack: Stack, options: argparse.Namespace, screen: Screen) -> int:
     uri, record = named_record(options.manifest)
     if record is None:
         return _refuse(stack, screen, uri, "there is no record of this manifest")
-    status, attempt = record.status, record.attempt
-    why_not = None if options.force else _why_not(record)
-    hindrance = f"{why_not}; --force does it all the same" if why_not else _hindrance(stack, record)
+    hindrance = why_not(stack, record, force=options.force)
     if hindrance:
         return _refuse(stack, screen, uri, hindrance)
-    # An open manifest was reopened by an interrupted replay, or was never started.
-    next_attempt = attempt if status == "open" else attempt + 1
-    if not screen.confirm(f"Starts the job for {uri} ({status}) as attempt {next_attempt}"):
+    if not screen.confirm(f"Starts the job for {uri} ({record.status}) as attempt {next_attempt(record)}"):
         return REFUSED
-    if status != "open" and not _reopen(record):
-        return _refuse(stack, screen, uri, "its record has changed meanwhile: look again")
-    execution = machine.start(stack, record.date_prefix, flush_before=None)
-    screen.answer(_document(stack, uri, replayed=True, attempt=next_attempt, execution=execution))
-    screen.say(f"opened as attempt {next_attempt}; the execution {execution} starts the job")
+    execution = replay(stack, record)
+    if execution is None:
+        return _refuse(stack, screen, uri, CHANGED)
+    screen.answer(_document(stack, uri, replayed=True, attempt=next_attempt(record), execution=execution))
+    screen.say(f"opened as attempt {next_attempt(record)}; the execution {execution} starts the job")
     screen.say(f"see: {shell.command(stack, 'status', record.date_prefix)}")
     return 0
 
 
-def _why_not(record: ManifestRecord) -> str | None:
+def why_not(stack: Stack, record: ManifestRecord, *, force: bool = False) -> str | None:
+    """Why the manifest cannot be replayed; None if it can."""
+    danger = None if force else _danger(record)
+    return f"{danger}; --force does it all the same" if danger else _hindrance(stack, record)
+
+
+def next_attempt(record: ManifestRecord) -> int:
+    """An open manifest was reopened by an interrupted replay, or was never started."""
+    return record.attempt if record.status == "open" else record.attempt + 1
+
+
+def replay(stack: Stack, record: ManifestRecord) -> str | None:
+    """Starts the job again. Returns the execution's ARN; None if the record has changed since it was read."""
+    if record.status != "open" and not _reopen(record):
+        return None
+    return machine.start(stack, record.date_prefix, flush_before=None)
+
+
+def _danger(record: ManifestRecord) -> str | None:
     """Why another run might read the files twice. Glue is asked: the record may not have heard of the run's end yet."""
     if record.status == "succeeded":
         return "it is succeeded: its files were read, and would be read a second time"

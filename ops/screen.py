@@ -55,17 +55,25 @@ class Screen:
             print(printable(text), file=sys.stderr)
 
     def confirm(self, plan: str) -> bool:
-        """Says what the command will do, and asks unless `--yes` was given. Raises UsageError without a terminal."""
-        if not self.yes and (sys.stdin is None or not sys.stdin.isatty()):
-            raise UsageError(f"{plan}: there is no terminal to confirm it; add --yes")
-        self.warn(f"{plan}.")
-        if self.yes:
+        """`ask`, and if the answer is no, it is the command's."""
+        if self.ask(plan):
             return True
-        if self._agreed():
-            return True
-        self.warn("nothing was done")
         self.answer({"done": False, "reason": "not confirmed", "plan": plan})
         return False
+
+    def ask(self, plan: str) -> bool:
+        """Says what the command will do, and asks unless `--yes` was given. Raises UsageError without a terminal."""
+        self.require_answer(plan)
+        self.warn(f"{plan}.")
+        if self.yes or self._agreed():
+            return True
+        self.warn("nothing was done")
+        return False
+
+    def require_answer(self, plan: str) -> None:
+        """Raises UsageError if nobody can answer: there is neither `--yes` nor a terminal."""
+        if not self.yes and (sys.stdin is None or not sys.stdin.isatty()):
+            raise UsageError(f"{plan}: there is no terminal to confirm it; add --yes")
 
     def _agreed(self) -> bool:
         with written():

@@ -9,16 +9,14 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 
-from rich import box
 from rich.markup import escape
-from rich.table import Table
 
 from manifest_builder import aws, clock
 from manifest_builder.manifests import ManifestRecord, Status
 from manifest_builder.settings import settings
 from manifest_builder.tracking import locks, manifest_records
 from manifest_builder.tracking.pending import pending_files, scan_unfinished
-from ops import shell
+from ops import shell, tables
 from ops.screen import Screen
 from ops.stack import Stack
 from toolkit.parser import calendar_date
@@ -66,7 +64,7 @@ def run(stack: Stack, options: argparse.Namespace, screen: Screen) -> int:
     if not found:
         screen.say("nothing is unfinished, and no manifest has failed")
         return 0
-    _show(found, screen)
+    tables.show([_row(status) for status in found], screen, texts=("Date", "Lock"), foldable="Lock")
     for status in found:
         for failed in status.failed:
             screen.say(f"[red]failed[/]  {escape(failed.manifest)}")
@@ -135,20 +133,6 @@ def _failed(record: ManifestRecord) -> FailedManifest:
     return FailedManifest(record.file_path, run_id=record.job_run_id, attempt=record.attempt, error=record.error)
 
 
-def _show(dates: list[DateStatus], screen: Screen) -> None:
-    """Prints a table; on a screen that is too narrow, a block of lines for each date."""
-    rows = [_row(status) for status in dates]
-    table = _table(rows)
-    unlimited = screen.console.options.update(width=1000)
-    if screen.console.measure(table, options=unlimited).minimum <= screen.console.width:
-        screen.say(table)
-        return
-    for row in rows:
-        for header, text in row.items():
-            screen.say(f"{header:<10} {text}")
-        screen.say("")
-
-
 def _row(status: DateStatus) -> dict[str, str]:
     oldest = status.oldest_pending
     return {
@@ -159,13 +143,3 @@ def _row(status: DateStatus) -> dict[str, str]:
         **{name.capitalize(): str(count) for name, count in status.manifests.items()},
         "Lock": describe_lock(status.lock),
     }
-
-
-def _table(rows: list[dict[str, str]]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True, header_style="dim")
-    for header in rows[0]:
-        is_text = header in ("Date", "Lock")
-        table.add_column(header, justify="left" if is_text else "right", no_wrap=header != "Lock")
-    for row in rows:
-        table.add_row(*row.values())
-    return table

@@ -13,12 +13,12 @@ from rich.markup import escape
 
 from manifest_builder import aws, versions
 from manifest_builder.files import NULL_VERSION, FileVersion, date_in_key
+from manifest_builder.inputs import Listed
 from manifest_builder.manifests import ManifestRecord
 from manifest_builder.rows import FileRow, is_kept_apart
 from manifest_builder.settings import settings
 from manifest_builder.tracking import file_rows, manifest_records
 from ops import shell
-from ops.backfill import Listed
 from ops.keys import named_file, named_manifest
 from ops.screen import Screen
 from ops.stack import Stack

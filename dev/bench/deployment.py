@@ -1,6 +1,7 @@
 """Inputs of the cost model from template.yaml, samconfig.toml and the definition."""
 
 import re
+import shlex
 import tomllib
 from dataclasses import dataclass
 from functools import cache
@@ -27,7 +28,7 @@ def settings(environment: str) -> Settings:
     """`dev` or `prod`, as samconfig.toml has them."""
     config = tomllib.loads((ROOT / "samconfig.toml").read_text())
     overrides = config[environment]["deploy"]["parameters"]["parameter_overrides"]
-    given = dict(override.split("=", 1) for override in overrides.split())
+    given = dict(override.split("=", 1) for override in shlex.split(overrides))
     parameters = {name: given.get(name, declared.get("Default")) for name, declared in template()["Parameters"].items()}
     return Settings(environment, parameters["LogLevel"], parameters["SfnLogLevel"], int(parameters["LogRetentionDays"]))
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from dev.emulator.deploy import Deployment
 from dev.emulator.emulator import REGION, Emulator
+from manifest_builder.announcements import notification, object_created
 from toolkit.facts import FileRow, Upload
-from toolkit.s3_events import notification, object_created
 
 UPLOAD_THREADS = 4
 

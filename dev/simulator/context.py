@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Context:
-    """What start_workflow reads of Lambda's context."""
+    """What start_workflow and audit_files read of Lambda's context."""
 
     milliseconds: int
 

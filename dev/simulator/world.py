@@ -35,11 +35,11 @@ from dev.simulator import wire
 from dev.simulator.engines import MOTO, Engine, Moto
 from dev.simulator.shortcuts import shortcuts
 from dev.template import definition, table_schema
-from manifest_builder import aws, clock, documents
+from manifest_builder import announcements, aws, clock, documents
 from manifest_builder.documents import NamedFile
 from manifest_builder.rows import FileRow, is_kept_apart
 from manifest_builder.settings import settings
-from manifest_builder.tracking import retention, turns
+from manifest_builder.tracking import audits, retention, turns
 
 INPUT_BUCKET = "input-bucket"
 MANIFEST_BUCKET = "manifest-bucket"
@@ -81,9 +81,10 @@ ENVIRONMENT = {
     "STATE_MACHINE_ARN": f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:manifest-builder",
     "QUEUE_URL": f"https://sqs.{REGION}.amazonaws.com/{ACCOUNT}/input-queue",
     "DEAD_LETTER_QUEUE_URL": DEAD_LETTER_QUEUE_URL,
+    "INPUT_BUCKET": INPUT_BUCKET,
 }
 
-NOT_FILES = ("LOCK#", "MANIFEST#", retention.PARTITION, turns.PARTITION)
+NOT_FILES = ("LOCK#", "MANIFEST#", retention.PARTITION, turns.PARTITION, audits.PARTITION)
 """The beginnings of the partition keys of items that are no rows of files."""
 BEGINNING = datetime(2025, 12, 23, 10, tzinfo=UTC)
 TICK = timedelta(milliseconds=1)
@@ -192,8 +193,9 @@ class World:
 
     @staticmethod
     def _forget_caches() -> None:
-        clients = (aws.dynamodb, aws.s3, aws.s3_for_copies, aws.glue, aws.sns, aws.events)
-        for cached in (settings, *clients, retention.remember, retention.read):
+        stores = (aws.dynamodb, aws.s3, aws.s3_for_copies, aws.s3_for_lists)
+        services = (aws.glue, aws.sns, aws.events, announcements.sqs)
+        for cached in (settings, *stores, *services, retention.remember, retention.read):
             cached.cache_clear()
 
     def _create(self) -> None:

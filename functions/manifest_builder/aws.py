@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 _PROMPT = Config(connect_timeout=1, read_timeout=2, retries={"mode": "standard", "total_max_attempts": 3})
 _COPY = Config(connect_timeout=2, read_timeout=50, retries={"mode": "standard", "total_max_attempts": 2})
 
+_LIST = Config(connect_timeout=2, read_timeout=30, retries={"mode": "standard", "total_max_attempts": 5})
+
 
 @cache
 def dynamodb() -> "DynamoDBClient":
@@ -33,6 +35,12 @@ def s3() -> "S3Client":
 def s3_for_copies() -> "S3Client":
     """S3 answers a copy request only when the copy is complete, which takes long for a large object."""
     return boto3.client("s3", config=_COPY)
+
+
+@cache
+def s3_for_lists() -> "S3Client":
+    """S3 skips many deleted versions to fill a page, which takes long, and many pages are read one after the other."""
+    return boto3.client("s3", config=_LIST)
 
 
 @cache

@@ -23,3 +23,7 @@ class EventNotSent(RuntimeError):
 
 class RowContended(RuntimeError):
     """A row changed during every attempt to write it. The message is redelivered, and the write is tried again."""
+
+
+class EventsRefused(RuntimeError):
+    """The queue refused messages that were sent to it."""

@@ -1,6 +1,7 @@
 """Manifest objects in S3: written once under a key of their own, read back, deleted if they were never committed."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from datetime import datetime
 
 from botocore.exceptions import ClientError
 
@@ -66,6 +67,15 @@ def read(manifest_path: str) -> list[NamedFile]:
     except ClientError as error:
         raise _gone(error, manifest_path) from error
     return documents.from_document(answer["Body"].read())
+
+
+def of_date(date_prefix: str) -> Iterator[tuple[str, datetime]]:
+    """The S3 URIs of the objects under a date's prefix, and when they were written."""
+    bucket = settings().manifest_bucket
+    pages = aws.s3().get_paginator("list_objects_v2")
+    for page in pages.paginate(Bucket=bucket, Prefix=manifests.prefix_of(date_prefix)):
+        for found in page.get("Contents", []):
+            yield f"s3://{bucket}/{found['Key']}", found["LastModified"]
 
 
 def discard(manifest_path: str) -> None:

@@ -118,9 +118,14 @@ def record_name(batch_index: int, token: str) -> str:
     return f"batch-{batch_index:04d}-{token}"
 
 
+def prefix_of(date_prefix: str) -> str:
+    """How the keys of a date's manifest objects begin."""
+    return f"manifests/{date_prefix}/"
+
+
 def object_key(date_prefix: str, batch_index: int, at: datetime) -> str:
     """`manifests/{date}/batch-{idx}-{timestamp}.json` (specification), the timestamp in microseconds."""
-    return f"manifests/{date_prefix}/batch-{batch_index:04d}-{at:%Y%m%dT%H%M%S%fZ}.json"
+    return f"{prefix_of(date_prefix)}batch-{batch_index:04d}-{at:%Y%m%dT%H%M%S%fZ}.json"
 
 
 def oldest_resumable(open_manifests: Iterable[ManifestRecord], at: datetime) -> ManifestRecord | None:

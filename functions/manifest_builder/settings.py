@@ -90,6 +90,19 @@ def read_start_settings(environ: Mapping[str, str]) -> StartSettings:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class AuditSettings:
+    """Settings that only audit_files needs."""
+
+    input_bucket: str
+    queue_url: str
+
+
+def read_audit_settings(environ: Mapping[str, str]) -> AuditSettings:
+    """Settings of audit_files; raises SettingsError naming the variable and the rule it broke."""
+    return AuditSettings(input_bucket=_required(environ, "INPUT_BUCKET"), queue_url=_required(environ, "QUEUE_URL"))
+
+
 @cache
 def settings() -> Settings:
     """The settings of this process."""
@@ -100,6 +113,12 @@ def settings() -> Settings:
 def start_settings() -> StartSettings:
     """The settings of the process of start_workflow."""
     return read_start_settings(os.environ)
+
+
+@cache
+def audit_settings() -> AuditSettings:
+    """The settings of the process of audit_files."""
+    return read_audit_settings(os.environ)
 
 
 def _required(environ: Mapping[str, str], name: str) -> str:

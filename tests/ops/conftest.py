@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from ops import events
+from manifest_builder import announcements
 from tests.ops.operator import Operator
 
 
@@ -12,4 +12,4 @@ from tests.ops.operator import Operator
 def operator(capsys: pytest.CaptureFixture[str]) -> Iterator[Operator]:
     with Operator(capsys) as operator:
         yield operator
-    events.sqs.cache_clear()
+    announcements.sqs.cache_clear()

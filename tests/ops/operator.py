@@ -22,9 +22,9 @@ from dev.simulator.world import (
     client,
     message,
 )
-from manifest_builder import clock
+from manifest_builder import announcements, clock
 from manifest_builder.tracking import table
-from ops import cli, events, flush
+from ops import cli, flush
 from ops.stack import Stack
 
 MB = 1024**2
@@ -55,7 +55,7 @@ class Operator(World):
 
     def __enter__(self) -> Self:
         super().__enter__()
-        events.sqs.cache_clear()
+        announcements.sqs.cache_clear()
         self.s3.put_bucket_versioning(Bucket=INPUT_BUCKET, VersioningConfiguration={"Status": "Enabled"})
         self.sqs = client("sqs")
         self.started: list[str] = []

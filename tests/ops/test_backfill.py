@@ -10,13 +10,13 @@ import pytest
 from botocore.exceptions import ClientError
 
 from dev.simulator.world import BEGINNING, INPUT_BUCKET, REGION, TRACKING_TABLE, message
+from manifest_builder import announcements, inputs
+from manifest_builder.announcements import object_created
 from manifest_builder.tracking import table
-from ops import backfill, events
 from tests.ops.operator import DATE, MB, Operator
-from toolkit.s3_events import object_created
 
 KEY = f"orders/{DATE}/a file+é.ndjson"
-PAGES = backfill.pages
+PAGES = inputs.pages
 
 
 def count(operator: Operator, *arguments: str) -> tuple[int, int, int]:
@@ -102,7 +102,7 @@ def test_an_upload_in_parts_that_went_past_midnight_is_known_by_the_day_of_its_e
 def test_what_ends_half_way_says_where_to_go_on_and_going_on_sends_the_rest(operator: Operator) -> None:
     for number in range(3):
         operator.put(f"a/{DATE}-{number}.ndjson")
-    send = events.send
+    send = announcements.send
     sent: list[int] = []
 
     def interrupted(queue_url: str, records: list[Any]) -> None:
@@ -111,7 +111,7 @@ def test_what_ends_half_way_says_where_to_go_on_and_going_on_sends_the_rest(oper
             raise KeyboardInterrupt
         send(queue_url, records)
 
-    with mock.patch.object(events, "send", interrupted), mock.patch.object(backfill, "pages", pages_of_one):
+    with mock.patch.object(announcements, "send", interrupted), mock.patch.object(inputs, "pages", pages_of_one):
         said = operator.ops("backfill", "a/", "--yes", "--json")
     assert said.code == 130
     assert (said.document["complete"], said.document["last_key"]) == (False, f"a/{DATE}-0.ndjson")
@@ -128,8 +128,8 @@ def test_a_message_that_the_queue_refuses_is_no_success(operator: Operator) -> N
     refused = {"Failed": [{"Id": "0", "Code": "InternalError", "Message": "try later", "SenderFault": False}]}
     answers = [{}, refused]
     with (
-        mock.patch.object(events.sqs(), "send_message_batch", side_effect=answers),
-        mock.patch.object(backfill, "pages", pages_of_one),
+        mock.patch.object(announcements.sqs(), "send_message_batch", side_effect=answers),
+        mock.patch.object(inputs, "pages", pages_of_one),
     ):
         said = operator.ops("backfill", "--yes")
     assert said.code == 2
@@ -143,7 +143,7 @@ def test_the_table_is_asked_once_a_page_however_many_dates_that_has(operator: Op
         operator.put(f"device{number}/2025-11-{number % dates + 1:02}.ndjson", 1)
     calls = operator.ops("backfill", "--dry-run").calls
     assert (calls.count("BatchGetItem"), calls.count("Query")) == (1, 0)
-    with mock.patch.object(backfill, "pages", pages_of_one):
+    with mock.patch.object(inputs, "pages", pages_of_one):
         assert operator.ops("backfill", "--dry-run").calls.count("BatchGetItem") == 20
 
 
@@ -232,7 +232,7 @@ def test_where_nothing_is_unknown_there_is_nothing_to_send(operator: Operator) -
 
 def test_a_backfill_that_cannot_begin_says_why_and_nothing_else(operator: Operator) -> None:
     denied = ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, "ListObjectVersions")
-    with mock.patch.object(backfill, "pages", side_effect=denied):
+    with mock.patch.object(inputs, "pages", side_effect=denied):
         said = operator.ops("backfill", "--dry-run")
     assert (said.code, said.out, said.err) == (2, "", "error: ListObjectVersions: AccessDenied: no\n")
 
@@ -242,9 +242,9 @@ def test_messages_stay_within_the_limits_and_hold_every_record_once() -> None:
         object_created(INPUT_BUCKET, key, size_bytes=1, etag="e", at=datetime.now(UTC), region=REGION)
         for key in [*(f"{number}.ndjson" for number in range(25)), *("ü" * 500 + str(number) for number in range(12))]
     ]
-    bodies = list(events.message_bodies(records))
+    bodies = list(announcements.message_bodies(records))
     found = [json.loads(body)["Records"] for body in bodies]
     assert [record for each in found for record in each] == records
-    assert max(len(each) for each in found) == events.RECORDS_PER_MESSAGE
-    assert max(len(body) for body in bodies) <= events.MESSAGE_BYTES + 100
-    assert list(events.message_bodies([])) == []
+    assert max(len(each) for each in found) == announcements.RECORDS_PER_MESSAGE
+    assert max(len(body) for body in bodies) <= announcements.MESSAGE_BYTES + 100
+    assert list(announcements.message_bodies([])) == []

@@ -8,10 +8,10 @@ import pytest
 from botocore.exceptions import ClientError
 
 from dev.simulator.world import INPUT_BUCKET, MANIFEST_BUCKET
-from manifest_builder import clock, job_runs
+from manifest_builder import announcements, clock, job_runs
 from manifest_builder.rows import FileRow
 from manifest_builder.tracking import file_rows, locks, manifest_records
-from ops import events, machine, redrive
+from ops import machine, redrive
 from tests.ops.operator import DATE, MB, Operator
 
 KEY = f"orders/{DATE}/large.ndjson"
@@ -243,7 +243,7 @@ def test_a_release_that_ends_before_its_event_is_sent_leaves_the_file_quarantine
     refused: Operator,
 ) -> None:
     refused.settings(EXPECTED_FILE_SIZE_MB="10")
-    with mock.patch.object(events, "send", side_effect=KeyboardInterrupt):
+    with mock.patch.object(announcements, "send", side_effect=KeyboardInterrupt):
         assert refused.ops("release", KEY, "--yes").code == 130
     assert refused.statuses() == {"quarantined": 1}
     assert refused.ops("release", KEY, "--yes").code == 0
@@ -253,7 +253,7 @@ def test_a_release_that_ends_before_its_event_is_sent_leaves_the_file_quarantine
 
 def test_what_a_release_has_left_half_done_is_found_by_a_backfill_too(refused: Operator) -> None:
     refused.settings(EXPECTED_FILE_SIZE_MB="10")
-    with mock.patch.object(events, "send", side_effect=KeyboardInterrupt):
+    with mock.patch.object(announcements, "send", side_effect=KeyboardInterrupt):
         refused.ops("release", KEY, "--yes")
     refused.ops("backfill", "--yes")
     refused.deliver_queued()
@@ -409,7 +409,7 @@ def test_dead_letters_go_back_to_the_queue(operator: Operator) -> None:
 
 def test_sqs_moves_dead_letters_itself_where_it_can(operator: Operator) -> None:
     operator.sqs.send_message(QueueUrl=operator.dead_letters, MessageBody="body")
-    with mock.patch.object(events.sqs(), "start_message_move_task") as start:
+    with mock.patch.object(announcements.sqs(), "start_message_move_task") as start:
         operator.ops("redrive", "--yes")
     start.assert_called_once_with(
         SourceArn="arn:aws:sqs:us-east-1:123456789012:input-dlq",
@@ -420,7 +420,7 @@ def test_sqs_moves_dead_letters_itself_where_it_can(operator: Operator) -> None:
 
 def test_a_dead_letter_is_in_the_queue_before_it_leaves_the_other(operator: Operator) -> None:
     operator.sqs.send_message(QueueUrl=operator.dead_letters, MessageBody="body")
-    with mock.patch.object(events.sqs(), "delete_message", side_effect=KeyboardInterrupt):
+    with mock.patch.object(announcements.sqs(), "delete_message", side_effect=KeyboardInterrupt):
         assert operator.ops("redrive", "--yes").code == 130
     assert [message["body"] for message in operator.queued()] == ["body"]
 
@@ -428,7 +428,7 @@ def test_a_dead_letter_is_in_the_queue_before_it_leaves_the_other(operator: Oper
 def test_a_refusal_to_move_dead_letters_is_not_taken_for_a_service_that_cannot(operator: Operator) -> None:
     operator.sqs.send_message(QueueUrl=operator.dead_letters, MessageBody="body")
     denied = ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, "StartMessageMoveTask")
-    with mock.patch.object(events.sqs(), "start_message_move_task", side_effect=denied):
+    with mock.patch.object(announcements.sqs(), "start_message_move_task", side_effect=denied):
         said = operator.ops("redrive", "--yes")
     assert (said.code, said.err.splitlines()[-1]) == (2, "error: StartMessageMoveTask: AccessDenied: no")
     assert "SendMessage" not in said.calls

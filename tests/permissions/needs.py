@@ -79,7 +79,7 @@ def _messages(call: Call) -> Iterator[Need]:
     match call.service, call.operation:
         case "sns", "Publish":
             yield Need("sns:Publish", arguments["TopicArn"])
-        case "sqs", "ChangeMessageVisibilityBatch" | "SendMessage":
+        case "sqs", "ChangeMessageVisibilityBatch" | "SendMessage" | "SendMessageBatch":
             queue = arguments["QueueUrl"].rpartition("/")[2]
             yield Need(f"sqs:{call.operation.removesuffix('Batch')}", f"arn:aws:sqs:{REGION}:{ACCOUNT}:{queue}")
         case "events", "PutEvents":

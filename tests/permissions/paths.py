@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any
@@ -13,12 +14,15 @@ from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import ReadTimeoutError
 from moto.glue.models import glue_backends
 
+import audit_files
 import quarantine_file
 from dev.faults.lab import Lab
 from dev.faults.scenarios import prepare_mixed
 from dev.simulator.acts import DAY, LIMIT_30_MB, MB, deliver
+from dev.simulator.context import Context
 from dev.simulator.world import (
     ACCOUNT,
+    BEGINNING,
     GLUE_JOB,
     INPUT_BUCKET,
     MANIFEST_BUCKET,
@@ -33,7 +37,7 @@ from manifest_builder import aws, planning
 from manifest_builder.documents import NamedFile, to_document
 from manifest_builder.manifests import START_SETTLE_SECONDS
 from manifest_builder.settings import settings
-from manifest_builder.tracking import retention
+from manifest_builder.tracking import retention, table
 from tests.permissions.needs import Call
 from tests.permissions.policies import ALARM_TOPIC, COLUMN_TYPES, GLUE_DATABASE, GLUE_TABLE, NAME_PREFIX, OUTPUT_BUCKET
 from tests.permissions.recording import Recording
@@ -232,13 +236,17 @@ def a_failed_run_is_reported(world: World) -> None:
         the_run_ends("FAILED")(world)
 
 
+def delete_all_manifest_objects(world: World) -> None:
+    for path in world.manifest_objects():
+        world.s3.delete_object(Bucket=MANIFEST_BUCKET, Key=path.removeprefix(f"s3://{MANIFEST_BUCKET}/"))
+
+
 def the_object_of_a_manifest_is_gone(world: World) -> None:
     """Before its start was claimed, and after it."""
 
     def delete_first(function: Function, event: dict[str, Any]) -> Any:
         del world.around["UpdateStatus"]
-        for path in world.manifest_objects():
-            world.s3.delete_object(Bucket=MANIFEST_BUCKET, Key=path.removeprefix(f"s3://{MANIFEST_BUCKET}/"))
+        delete_all_manifest_objects(world)
         return function(event, None)
 
     world.around["UpdateStatus"] = delete_first
@@ -264,12 +272,27 @@ def the_end_of_a_run_is_told_twice(world: World) -> None:
 
 def a_failed_run_is_reported_whose_manifest_is_gone(world: World) -> None:
     def delete_first(function: Function, event: dict[str, Any]) -> Any:
-        for path in world.manifest_objects():
-            world.s3.delete_object(Bucket=MANIFEST_BUCKET, Key=path.removeprefix(f"s3://{MANIFEST_BUCKET}/"))
+        delete_all_manifest_objects(world)
         return function(event, None)
 
     world.around["RecordOutcome"] = delete_first
     a_failed_run_is_reported(world)
+
+
+def an_audit_finds_what_is_missing(world: World) -> None:
+    """A lost event, a row whose manifest is not there, a manifest whose object is gone, and one that was void."""
+    boto3.client("sqs").create_queue(QueueName="input-queue")
+    the_object_of_a_manifest_is_gone(world)
+    world.upload(f"in/{DAY}-lost.ndjson", MB)
+    deliver(3, folder="b")(world)
+    (row, *_) = (row for row in world.files().values() if row["status"] == "manifested")
+    world.dynamodb.put_item(TableName=TRACKING_TABLE, Item=table.to_dynamodb(row | {"manifest_path": "s3://a/b"}))
+    delete_all_manifest_objects(world)
+    world.later = datetime.now(UTC) + timedelta(hours=1) - BEGINNING
+    answer = audit_files.handler({}, Context(900_000))
+    assert answer["complete"]
+    assert answer["missing"]
+    assert answer["problems"]
 
 
 RARE_PATHS: list[Callable[[World], object]] = [
@@ -286,4 +309,5 @@ RARE_PATHS: list[Callable[[World], object]] = [
     a_run_fails_of_a_job_that_glue_retries,
     the_end_of_a_run_is_told_twice,
     a_failed_run_is_reported_whose_manifest_is_gone,
+    an_audit_finds_what_is_missing,
 ]

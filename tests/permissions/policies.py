@@ -48,7 +48,7 @@ REFERENCES = {
         f"{queue}.Arn": f"arn:aws:sqs:{REGION}:{ACCOUNT}:{ENVIRONMENT[url].rpartition('/')[2]}"
         for queue, url in (("InputQueue", "QUEUE_URL"), ("DeadLetterQueue", "DEAD_LETTER_QUEUE_URL"))
     },
-} | {f"{state}Function.Arn": function_arn(state) for state in FUNCTIONS}
+} | {f"{state}Function.Arn": function_arn(state) for state in (*FUNCTIONS, "AuditFiles")}
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from dev.simulator.world import FUNCTIONS, Function
 from tests.permissions.needs import Call
 
 MACHINE = "ManifestStateMachine"
-HANDLERS = {**FUNCTIONS, "StartWorkflow": "start_workflow"}
+HANDLERS = {**FUNCTIONS, "StartWorkflow": "start_workflow", "AuditFiles": "audit_files"}
 
 
 class Recording:

@@ -28,6 +28,7 @@ CALLED_BY_AWS = {f"{box}Role": BY_LAMBDA for box in functions()} | {
     "StartWorkflowRole": BY_LAMBDA | BY_THE_EVENT_SOURCE_MAPPING,
     "ManifestStateMachineRole": LOG_AND_TRACE_DELIVERY,
     "SweepScheduleRole": BY_THE_SCHEDULER,
+    "AuditScheduleRole": {"lambda:InvokeFunction"},
     "JobRunRuleRole": BY_THE_SCHEDULER,
     "RecordOutcomeRole": BY_LAMBDA | BY_SNS,
     "GlueJobRole": BY_GLUE,

@@ -8,9 +8,9 @@ from unittest import mock
 import boto3
 import pytest
 
-from manifest_builder import aws
+from manifest_builder import announcements, aws
 from manifest_builder.settings import settings
-from ops import cli, events
+from ops import cli
 from tests.stack.stack import Stack, eventually
 
 DATE = "2031-05-01"
@@ -18,7 +18,7 @@ DATE = "2031-05-01"
 
 @pytest.fixture(autouse=True)
 def as_the_shell_is_told_to(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    caches = (settings, aws.dynamodb, aws.s3, events.sqs)
+    caches = (settings, aws.dynamodb, aws.s3, aws.s3_for_lists, announcements.sqs)
     with mock.patch.dict("os.environ", stack.emulator.environment()):
         monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
         for cache in caches:

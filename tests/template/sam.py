@@ -1,5 +1,6 @@
 """The tests' view of template.yaml after the SAM transform, and of samconfig.toml."""
 
+import shlex
 import tomllib
 from collections.abc import Iterator
 from functools import cache
@@ -46,7 +47,7 @@ def environments() -> Json:
 
 def overrides(environment: str) -> dict[str, str]:
     """The template parameters that an environment of samconfig.toml sets."""
-    return dict(pair.split("=", 1) for pair in environments()[environment]["parameter_overrides"].split())
+    return dict(pair.split("=", 1) for pair in shlex.split(environments()[environment]["parameter_overrides"]))
 
 
 def resources(*types: str) -> dict[str, Json]:

@@ -152,7 +152,11 @@ def test_the_boxes_that_send_events_may_put_them_on_the_given_bus_alone_and_on_n
 def test_the_machine_may_invoke_its_boxes_and_nothing_else() -> None:
     substitutions = properties("ManifestStateMachine")["DefinitionSubstitutions"]
     boxes = [arn for name, arn in substitutions.items() if name.endswith("FunctionArn")]
-    (invoke,) = [statement for _, statement in identity_statements() if "lambda:InvokeFunction" in actions(statement)]
+    (invoke,) = [
+        statement
+        for role, statement in identity_statements()
+        if role == "ManifestStateMachineRole" and "lambda:InvokeFunction" in actions(statement)
+    ]
     assert sorted(map(str, invoke["Resource"])) == sorted(map(str, boxes))
 
 
@@ -199,6 +203,12 @@ def test_the_sweep_may_start_the_machine_and_nothing_else() -> None:
     assert (actions(only), only["Resource"]) == ({"states:StartExecution"}, {"Ref": "ManifestStateMachine"})
 
 
+def test_the_schedule_of_the_audit_may_invoke_its_function_and_nothing_else() -> None:
+    (only,) = [statement for role, statement in identity_statements() if role == "AuditScheduleRole"]
+    itself = {"Fn::GetAtt": ["AuditFilesFunction", "Arn"]}
+    assert (actions(only), only["Resource"]) == ({"lambda:InvokeFunction"}, itself)
+
+
 @pytest.mark.parametrize("name", [*BUCKETS, *QUEUES])
 def test_buckets_and_queues_refuse_plain_http(name: str) -> None:
     denials = [
@@ -233,7 +243,7 @@ def test_whoever_reads_input_files_reads_those_of_the_bucket_that_there_is() -> 
         for resource in (statement["Resource"] if isinstance(statement["Resource"], list) else [statement["Resource"]])
         if "Bucket" in str(resource) and isinstance(resource.get("Fn::Sub"), list)
     ]
-    assert read == [THE_INPUT_BUCKET] * 8
+    assert read == [THE_INPUT_BUCKET] * 9
 
 
 def test_a_rule_sends_what_comes_and_goes_in_an_existing_bucket_to_the_queue() -> None:
@@ -308,7 +318,8 @@ def test_the_table_is_encrypted() -> None:
 
 
 @pytest.mark.parametrize(
-    ("role", "service"), [("ManifestStateMachineRole", "states"), ("SweepScheduleRole", "scheduler")]
+    ("role", "service"),
+    [("ManifestStateMachineRole", "states"), ("SweepScheduleRole", "scheduler"), ("AuditScheduleRole", "scheduler")],
 )
 def test_services_take_a_role_for_this_account_only(role: str, service: str) -> None:
     (trust,) = properties(role)["AssumeRolePolicyDocument"]["Statement"]

@@ -11,7 +11,7 @@ from dev.paths import CODE, DEFINITION, ROOT, TEMPLATE
 from dev.template import all_states, template
 from glue import ndjson_to_parquet
 from manifest_builder import redelivery
-from manifest_builder.settings import read_settings, read_start_settings
+from manifest_builder.settings import read_audit_settings, read_settings, read_start_settings
 from tests.template.sam import (
     Json,
     actions,
@@ -30,7 +30,7 @@ NUMBERS = {name: parameter for name, parameter in PARAMETERS.items() if paramete
 SSM = "AWS::SSM::Parameter::Value<String>"
 PLACEHOLDERS = set(re.findall(r"\$\{(\w+)\}", DEFINITION.read_text()))
 BOXES = {name.removesuffix("FunctionArn") for name in PLACEHOLDERS if name.endswith("FunctionArn")}
-TRIGGER = "StartWorkflow"
+TRIGGER, AUDIT = "StartWorkflow", "AuditFiles"
 
 
 def words(box: str, separator: str) -> str:
@@ -70,8 +70,8 @@ def test_placeholders_of_the_definition_are_its_substitutions() -> None:
     assert set(template()["Resources"]["ManifestStateMachine"]["Properties"]["DefinitionSubstitutions"]) == PLACEHOLDERS
 
 
-def test_every_box_is_a_function_and_every_function_but_the_trigger_is_a_box() -> None:
-    assert set(functions()) == BOXES | {TRIGGER}
+def test_every_box_is_a_function_and_every_function_but_the_trigger_and_the_audit_is_a_box() -> None:
+    assert set(functions()) == BOXES | {TRIGGER, AUDIT}
 
 
 @pytest.mark.parametrize("box", sorted(BOXES))
@@ -81,7 +81,7 @@ def test_state_substitution_and_function_share_a_name(box: str) -> None:
     assert substitutions[f"{box}FunctionArn"] == {"Fn::GetAtt": [f"{box}Function", "Arn"]}
 
 
-@pytest.mark.parametrize("box", sorted(BOXES | {TRIGGER}))
+@pytest.mark.parametrize("box", sorted(BOXES | {TRIGGER, AUDIT}))
 def test_function_file_and_role_share_the_boxs_name(box: str) -> None:
     function = functions()[box]
     assert function["Handler"] == f"{words(box, '_')}.handler"
@@ -180,11 +180,23 @@ def test_the_machine_is_express_and_traced_and_logs_data_only_when_it_logs_every
 
 
 def test_the_sweep_is_an_execution_of_the_same_machine() -> None:
-    (schedule,) = resources("AWS::Scheduler::Schedule").values()
+    schedule = resources("AWS::Scheduler::Schedule")["SweepSchedule"]
     target = schedule["Properties"]["Target"]
     assert target["Arn"] == {"Ref": "ManifestStateMachine"}
     assert json.loads(target["Input"]) == {"sweep": True}
     assert "State" not in schedule["Properties"], "a schedule is enabled unless it says otherwise"
+
+
+def test_the_audit_is_a_run_of_its_function_in_prod_and_has_no_schedule_in_dev() -> None:
+    target = properties("AuditSchedule")["Target"]
+    assert target["Arn"] == {"Fn::GetAtt": ["AuditFilesFunction", "Arn"]}
+    assert target["RetryPolicy"]["MaximumRetryAttempts"] == 0
+    for environment, scheduled in (("dev", set()), ("prod", {"AuditSchedule", "AuditScheduleRole"})):
+        assert stack(**overrides(environment))["Resources"].keys() & {"AuditSchedule", "AuditScheduleRole"} == scheduled
+
+
+def test_the_audit_has_as_much_time_as_lambda_gives() -> None:
+    assert functions()[AUDIT]["Timeout"] == 900
 
 
 def test_the_table_has_the_key_and_the_sparse_index_of_the_design() -> None:
@@ -336,6 +348,7 @@ def test_the_functions_accept_what_the_template_accepts(name: str, bound: str) -
     variables = {
         **functions()["AcquireLock"]["Environment"]["Variables"],
         **functions()[TRIGGER]["Environment"]["Variables"],
+        **functions()[AUDIT]["Environment"]["Variables"],
     }
     values = dict.fromkeys(PARAMETERS, "text")
     values |= {number: f"{NUMBERS[number]['Default']:f}".rstrip("0").rstrip(".") for number in NUMBERS}
@@ -346,6 +359,7 @@ def test_the_functions_accept_what_the_template_accepts(name: str, bound: str) -
     }
     read_settings(environment)
     read_start_settings(environment)
+    read_audit_settings(environment)
 
 
 def test_names_fit_into_a_buckets_sixty_three_characters() -> None:

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.xdist_group("imports")
 
 CODE = Path(__file__).parents[2] / "functions"
 WITHOUT_AWS = {"parse_event", "validate_file", "report_result"}
-ALL = {*FUNCTIONS.values(), "start_workflow"}
+ALL = {*FUNCTIONS.values(), "start_workflow", "audit_files"}
 
 
 SESSION = "<a session was made>"

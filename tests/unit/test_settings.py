@@ -136,7 +136,7 @@ def test_a_batch_holds_at_least_one_byte_however_small_its_limit() -> None:
 
 @pytest.mark.parametrize(
     ("function", "variable"),
-    [("validate_file", "MANIFEST_BUCKET"), ("start_workflow", "QUEUE_URL")],
+    [("validate_file", "MANIFEST_BUCKET"), ("start_workflow", "QUEUE_URL"), ("audit_files", "INPUT_BUCKET")],
 )
 def test_a_function_does_not_start_without_its_variables(function: str, variable: str) -> None:
     environ = {name: value for name, value in ENVIRONMENT.items() if name != variable}

@@ -9,7 +9,11 @@ from dev.simulator.acts import LIMIT_30_MB, deliver
 from dev.simulator.telemetry import Metric, captured
 from dev.simulator.world import ENVIRONMENT, World, message_of_removal
 from tests.documents.markdown import OPERATIONS, names, table
-from tests.permissions.paths import functions_are_throttled, the_object_of_a_manifest_is_gone
+from tests.permissions.paths import (
+    an_audit_finds_what_is_missing,
+    functions_are_throttled,
+    the_object_of_a_manifest_is_gone,
+)
 from tests.template.monitoring import Look, alarms, looks
 from tests.template.sam import functions, resources
 from tests.workflow.scenarios import (
@@ -48,6 +52,7 @@ AWS_METRICS = {
     # https://docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-types.html
     "AWS/Lambda": ("FunctionName", "AWS::Lambda::Function", {"Duration", "Errors"}),
 }
+AGE_AT_AN_AUDIT = "OldestUnauditedSeconds"
 # The attribute of a resource that is the value of the dimension.
 ATTRIBUTE = {"AWS::SQS::Queue": ".QueueName", "AWS::StepFunctions::StateMachine": "", "AWS::Lambda::Function": ""}
 LOOKS = list(looks())
@@ -93,6 +98,9 @@ def written() -> set[Metric]:
     with World(environment=LIMIT_30_MB) as world, captured() as of_gone:
         the_object_of_a_manifest_is_gone(world)
     found |= set(of_gone.metric_values)
+    with World(environment=LIMIT_30_MB) as world, captured() as of_audit:
+        an_audit_finds_what_is_missing(world)
+    found |= set(of_audit.metric_values)
     return found | set(telemetry.metric_values)
 
 
@@ -131,10 +139,11 @@ def test_what_aws_is_asked_for_is_documented_and_about_a_resource_of_the_stack(l
 
 
 @pytest.mark.parametrize("look", OWN_LOOKS, ids=name_of)
-def test_what_a_sweep_measures_is_not_added_up(
+def test_what_a_sweep_or_an_audit_measures_is_not_added_up(
     look: Look, written: set[Metric], written_by_an_idle_sweep: set[Metric]
 ) -> None:
-    statistics = {"Maximum"} if look.metric in written_by_an_idle_sweep else {"Sum", "Average"}
+    is_measure = look.metric in written_by_an_idle_sweep or look.metric[1] == AGE_AT_AN_AUDIT
+    statistics = {"Maximum"} if is_measure else {"Sum", "Average"}
     assert look.statistic in statistics
 
 

@@ -1,13 +1,13 @@
 """Rows of files: which one belongs to a file, and what an event changes in it. The rules are in `versions`."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 from manifest_builder import clock, files, inputs, removals, versions
 from manifest_builder.errors import RowContended
 from manifest_builder.files import FileName, FileVersion, Removal
-from manifest_builder.rows import FileRow, sort_key_candidates
+from manifest_builder.rows import FileRow, names_of_version, present_names, sort_key_candidates
 from manifest_builder.tracking import batches, retention, table
 from manifest_builder.versions import Change, Moment, Outcome, Place, Refusal
 
@@ -118,6 +118,26 @@ def rows_of_manifest(date_prefix: str, manifest_path: str) -> Iterator[FileRow]:
     """The rows that name this manifest. Reads all rows of the date."""
     for items, _ in table.pages_after(date_prefix, None, "manifest_path = :path", {":path": manifest_path}):
         yield from map(FileRow.from_item, items)
+
+
+def of_date(date_prefix: str, attributes: Sequence[str]) -> Iterator[FileRow]:
+    """All rows of a date, with these attributes alone. Eventually consistent: see `table.query_eventually`."""
+    yield from map(FileRow.from_item, table.query_eventually(date_prefix, attributes))
+
+
+def read_again(found: Sequence[FileRow]) -> list[FileRow]:
+    """These versions as their rows are now, read consistently, wherever they have moved. A row that is gone is left
+    out."""
+    keys = {(row.date_prefix, file_name) for row in found for file_name in present_names(row)}
+    versions_found = {(row.file_path, row.version_id) for row in found}
+    rows = map(FileRow.from_item, batches.read(keys).items)
+    return [row for row in rows if (row.file_path, row.version_id) in versions_found]
+
+
+def read_versions(files_of_dates: Iterable[tuple[str, FileVersion]]) -> list[FileRow]:
+    """The rows under every sort key that these versions may have, of their files or of others, read consistently."""
+    keys = {(date, name) for date, file in files_of_dates for name in names_of_version(file.file_path, file.version_id)}
+    return [FileRow.from_item(item) for item in batches.read(keys).items]
 
 
 def scan_rows(file_path: str) -> Iterator[FileRow]:

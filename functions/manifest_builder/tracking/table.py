@@ -152,6 +152,15 @@ def query(partition: str, prefix: str = "") -> Iterator[Item]:
     yield from _pages("query", ConsistentRead=True, **condition)
 
 
+def query_eventually(partition: str, attributes: Sequence[str]) -> Iterator[Item]:
+    """Items of a partition, reduced to these attributes. Half the price of `query`, but what was written within the
+    last second may be missing. DynamoDB bills the whole items (developer guide, "Capacity consumption for Query")."""
+    names = {f"#{attribute}": attribute for attribute in attributes}
+    yield from _pages(
+        "query", ProjectionExpression=", ".join(names), ExpressionAttributeNames=names, **_partition(partition)
+    )
+
+
 def pages_after(
     partition: str, file_name: str | None, condition: str, values: Item
 ) -> Iterator[tuple[list[Item], str | None]]:
