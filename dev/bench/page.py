@@ -283,6 +283,28 @@ def glue_job(record: Record) -> str:
     )
 
 
+def audit(record: Record) -> str:
+    """What an audit costs per million files, and what it takes of this machine."""
+    timed = record.timings["audit"]
+    rows = []
+    for size in timed["lists"]:
+        times = costs.MILLION / float(size)
+        parts = (("lists", "s3_put"), ("read units", "dynamodb_read"), ("gets", "s3_get"))
+        dollars = [data().price(price).of(timed[measure][size] * times) for measure, price in parts]
+        rows.append(
+            (
+                f"{float(size):,.0f}",
+                *(f"{timed[measure][size] * times:,.0f}" for measure, _ in parts),
+                f"{sum(dollars):.4f}",
+                f"{timed['CPU seconds'][size]:.0f} s",
+                f"{timed['MB'][size]:.0f} MB",
+            )
+        )
+    of_a_million = ("Lists", "Read units", "GETs", "Dollars")
+    columns = ("Files", *(f"{name} per million" for name in of_a_million), "CPU time", "Memory beyond its start")
+    return table(columns, rows)
+
+
 def glue_by_batch_size(record: Record) -> str:
     """What the default Glue job costs per million files, by the size of a manifest."""
     timed = record.timings["Glue job"]
@@ -344,6 +366,7 @@ BLOCKS = {
     "throughput": throughput,
     "glue job": glue_job,
     "glue by batch size": glue_by_batch_size,
+    "audit": audit,
     "limits": limits,
 }
 

@@ -36,6 +36,7 @@ from dev.faults.scenarios import (
     DELETED_VERSIONS,
     FLUSH,
     LARGE,
+    LOST_EVENTS,
     MB,
     NAMESAKE,
     RELEASE,
@@ -78,6 +79,7 @@ from manifest_builder import (
     turns,
     versions,
 )
+from manifest_builder.auditing import dates
 from manifest_builder.batching import Batch, PendingFile
 from manifest_builder.documents import NamedFile
 from manifest_builder.errors import RunNotRecorded
@@ -1165,6 +1167,12 @@ CONTROLS = [
         VERSIONS,
         invariants.a_manifest_names_what_the_table_says,
         double=replaced(planning, "next_batch", with_all_versions(batching.next_batch)),
+    ),
+    Control(
+        "the audit looks into the bucket, and does not trust the table",
+        LOST_EVENTS,
+        invariants.the_latest_version_of_each_file_is_in_one_manifest_or_waits_for_a_reason,
+        double=replaced(dates._Audit, "judge_objects", lambda audit, objects: None),
     ),
 ]
 

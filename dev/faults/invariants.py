@@ -93,7 +93,8 @@ def the_latest_version_of_each_file_is_in_one_manifest_or_waits_for_a_reason(lab
         if not is_valid(version) or is_removed(lab, version):
             continue
         row = newest.get(path)
-        if row is None or row.get("sequencer") != version.sequencer:
+        is_untold = (path, version.sequencer) in lab.seen.untold
+        if row is None or row.get("sequencer") not in (version.sequencer, None if is_untold else version.sequencer):
             if f"{version.key}#{version.sequencer}" not in dead:
                 yield f"{path} version {version.sequencer} is lost: its row is {row}"
         elif row["status"] == "pending":

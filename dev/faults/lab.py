@@ -3,7 +3,7 @@
 import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from contextvars import ContextVar, copy_context
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -18,18 +18,20 @@ from moto.core.botocore_stubber import BotocoreStubber
 from moto.dynamodb.models import dynamodb_backends
 from moto.dynamodb.models.dynamo_type import DynamoType
 from moto.glue.models import glue_backends
-from moto.s3.models import s3_backends
+from moto.s3.models import FakeKey, s3_backends
 
+import audit_files
 import find_stalled_dates
 import start_workflow
 from dev.engines.lambda_endpoint import Invocation
 from dev.faults.calls import PREEMPTIONS, READS, SKEWS, ZOMBIES, Call, Fault, Killed, Kind, Source, TimedOut
 from dev.faults.queue import Queue
 from dev.simulator import wire
-from dev.simulator.context import AT_ITS_BEGINNING
+from dev.simulator.context import AT_ITS_BEGINNING, WHOLE_AUDIT
 from dev.simulator.world import (
     ACCOUNT,
     BEGINNING,
+    ETAG,
     GLUE_JOB,
     INPUT_BUCKET,
     MANIFEST_BUCKET,
@@ -41,6 +43,7 @@ from dev.simulator.world import (
     World,
 )
 from manifest_builder import documents, event_bus, manifests, queues, redelivery
+from manifest_builder.auditing import dates
 from manifest_builder.documents import NamedFile
 from manifest_builder.settings import settings
 from manifest_builder.tracking import marking, table
@@ -93,6 +96,8 @@ class Observations:
     """By file_path: the sequencer of its last removal."""
     messages: list[dict[str, str]] = field(default_factory=list)
     """The event of each version and each removal, as it was sent first."""
+    untold: set[tuple[str, str]] = field(default_factory=set)
+    """By (file_path, sequencer): versions whose own event was lost. An event of the audit has no sequencer."""
     rows: dict[tuple[str, str], list[tuple[str, str | None]]] = field(default_factory=lambda: defaultdict(list))
     """By (file_path, sequencer): the (status, manifest_path) that the version's row went through. For a removal
     without a known version it is the removal's sequencer."""
@@ -228,7 +233,9 @@ class Lab(World):
             return lab._send(stubber, event_name, request)
 
         enter(mock.patch.object(BotocoreStubber, "__call__", send))
+        enter(mock.patch.object(FakeKey, "size", property(_told_size)))
         enter(mock.patch.object(marking, "ThreadPoolExecutor", _InThisThread))
+        enter(mock.patch.object(dates, "ThreadPoolExecutor", _InThisThread))
         enter(mock.patch.object(redelivery, "random", SimpleNamespace(uniform=lambda least, most: most)))
         in_order = SimpleNamespace(sample=lambda population, k: population[:k])
         enter(mock.patch.object(find_stalled_dates, "random", in_order))
@@ -277,7 +284,16 @@ class Lab(World):
             event["version_id"] = f"v{sequencer}"
         self.seen.versions.append(Version(key, size_bytes, sequencer, event.get("version_id")))
         self.seen.messages.append(super().upload(key, size_bytes, sequencer=sequencer, **event))
+        # S3 lists it as its event says, and as written at this moment.
+        stored = s3_backends[ACCOUNT]["aws"].buckets[INPUT_BUCKET].keys[key]
+        stored._etag, stored.told_size = ETAG, size_bytes
+        stored.last_modified = self.time().replace(tzinfo=None)
         return self.seen.messages[-1]
+
+    def lose(self, key: str, size_bytes: int, sequencer: str = "01") -> None:
+        """A file version is uploaded, and its event never reaches the queue."""
+        self.upload(key, size_bytes, sequencer=sequencer, message_id=f"{key}#{sequencer}")
+        self.seen.untold.add((self.seen.versions[-1].file_path, sequencer))
 
     def remove(self, key: str, sequencer: str) -> None:
         """A file is deleted and its event sent."""
@@ -313,6 +329,12 @@ class Lab(World):
         self._place.append("sweep")
         with self.watch():
             return self.execute({"sweep": True})
+
+    def audit(self) -> None:
+        """A run of the scheduled audit. If it fails, the schedule does not repeat it."""
+        self._place.append("audit")
+        with self.watch(), suppress(Exception, Killed, TimedOut):
+            audit_files.handler({}, WHOLE_AUDIT)
 
     def tell_of_run(self, job_run_id: str) -> Execution:
         self._place.append("tell of a run")
@@ -453,6 +475,10 @@ class Lab(World):
         elif operation == "ChangeMessageVisibilityBatch":
             process = lambda: wire.answer(  # noqa: E731
                 request, 200, self.queue.change_visibility(request.body, self.time())
+            )
+        elif operation == "SendMessageBatch":
+            process = lambda: wire.answer(  # noqa: E731
+                request, 200, self.queue.send_message_batch(request.body, self.time())
             )
         elif operation == "SendMessage":
             process = lambda: wire.answer(request, 200, self.queue.send_message(request.body, self.time()))  # noqa: E731
@@ -811,6 +837,11 @@ class _InThisThread:
 
     def map(self, call: Callable[[Any], Any], items: Any) -> list[Any]:
         return [call(item) for item in items]
+
+
+def _told_size(key: FakeKey) -> int:
+    """The size of an object as its event says, where it has none of these bytes."""
+    return int(getattr(key, "told_size", key.contentsize))
 
 
 def _plain(value: DynamoType) -> Any:

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from dev.faults.calls import Kind
 from dev.faults.lab import Lab, Outage
-from dev.faults.scenarios import Scenario
+from dev.faults.scenarios import Scenario, nothing
 from dev.faults.sweep import Outcome, calls_of, outcome_of
 
 MINUTES = (1, 15, 120, 720)
@@ -48,7 +48,11 @@ def endure(lab: Lab, scenario: Scenario, outage: Outage) -> None:
     if outage.service == "glue":
         lab.start_job_run = None  # a Glue that is busy besides would still be so after the outage
     scenario.act(lab)
-    lab.live((outage.ended_at or lab.time()) + DONE_WITHIN)
+    end = outage.ended_at or lab.time()
+    if scenario.again is not nothing:
+        lab.live(end)
+        scenario.again(lab)
+    lab.live(max(end, lab.time()) + DONE_WITHIN)
     lab.outage = lab.start_job_run = None
 
 

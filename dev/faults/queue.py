@@ -74,6 +74,14 @@ class Queue:
             self.send({"messageId": f"sent {self.sent}", "body": request["MessageBody"]}, at)
         return {"MessageId": f"sent {self.sent}"}
 
+    def send_message_batch(self, request_body: bytes, at: datetime) -> dict[str, Any]:
+        """SendMessageBatch to this queue."""
+        entries = json.loads(request_body)["Entries"]
+        for entry in entries:
+            self.sent += 1
+            self.send({"messageId": f"sent {self.sent}", "body": entry["MessageBody"]}, at)
+        return {"Successful": [{"Id": entry["Id"]} for entry in entries], "Failed": []}
+
     def change_visibility(self, request_body: bytes, at: datetime) -> dict[str, Any]:
         """ChangeMessageVisibilityBatch."""
         entries = json.loads(request_body)["Entries"]

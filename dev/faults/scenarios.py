@@ -1,6 +1,7 @@
 """Scenarios of the fault sweep: a preparation without faults, and an act in which every call suffers in turn."""
 
 import json
+import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -45,6 +46,8 @@ class Scenario:
     act: Callable[[Lab], None]
     prepare: Callable[[Lab], None] = nothing
     environment: dict[str, str] = field(default_factory=lambda: LIMIT_30_MB)
+    again: Callable[[Lab], None] = nothing
+    """What a schedule does once more, after the faults."""
 
     def __str__(self) -> str:
         return self.name
@@ -54,6 +57,7 @@ class Scenario:
         self.prepare(lab)
         with lab.armed():
             self.act(lab)
+        self.again(lab)
         lab.settle()
 
 
@@ -326,6 +330,27 @@ def delete_waiting_versions(lab: Lab) -> None:
     lab.deliver_all()
 
 
+def prepare_lost_events(lab: Lab, seed: int = 1, files: int = 4) -> None:
+    """Each event is lost with a chance of a half. All others have been processed, and the files are old enough."""
+    drawn = random.Random(seed)
+    for index in range(files):
+        send = lab.lose if drawn.random() < 0.5 else lab.arrive
+        send(f"a/{drawn.choice((DAY, NEXT_DAY))}-{index}.ndjson", 15 * MB)
+    lab.deliver_all()
+    assert 0 < len(lab.seen.untold) < files
+    lab.later += timedelta(hours=1)
+
+
+def audit(lab: Lab) -> None:
+    lab.audit()
+    lab.deliver_all()
+
+
+def audit_a_day_later(lab: Lab) -> None:
+    lab.later += timedelta(days=1)
+    audit(lab)
+
+
 def deliver(lab: Lab) -> None:
     lab.deliver_all()
 
@@ -371,6 +396,7 @@ DELETED_VERSIONS = Scenario(
     "a file is deleted while two of its versions wait", delete_waiting_versions, prepare_waiting_versions
 )
 VANISHED = Scenario("a manifest's object is deleted before its job is started", deliver, prepare_vanished)
+LOST_EVENTS = Scenario("events are lost, and an audit follows", audit, prepare_lost_events, again=audit_a_day_later)
 NAMESAKE = Scenario(
     "a namesake's row has expired under an earlier setting", send_again_and_fill, prepare_forgotten_namesake
 )
@@ -400,4 +426,5 @@ SCENARIOS = [
     VANISHED,
     Scenario("a manifest's object is deleted while Glue is busy", sweep, prepare_vanished_after_its_attempt),
     NAMESAKE,
+    LOST_EVENTS,
 ]

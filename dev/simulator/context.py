@@ -14,3 +14,4 @@ class Context:
 
 
 AT_ITS_BEGINNING = Context(150_000)
+WHOLE_AUDIT = Context(900_000)

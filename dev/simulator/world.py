@@ -86,6 +86,8 @@ ENVIRONMENT = {
 
 NOT_FILES = ("LOCK#", "MANIFEST#", retention.PARTITION, turns.PARTITION, audits.PARTITION)
 """The beginnings of the partition keys of items that are no rows of files."""
+ETAG = "d41d8cd98f00b204e9800998ecf8427e"
+"""Of a file, unless its event says otherwise."""
 BEGINNING = datetime(2025, 12, 23, 10, tzinfo=UTC)
 TICK = timedelta(milliseconds=1)
 """Time that passes at each reading of the clock, the same in every run."""
@@ -372,7 +374,7 @@ def message(
     size_bytes: int,
     *,
     message_id: str | None = None,
-    etag: str = "d41d8cd98f00b204e9800998ecf8427e",
+    etag: str = ETAG,
     version_id: str | None = None,
     sequencer: str | None = "0055AED6DCD90281E5",
     event_time: str = "2025-12-23T10:00:00.000Z",
