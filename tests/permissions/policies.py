@@ -38,6 +38,7 @@ REFERENCES = {
     "GlueJob": GLUE_JOB,
     "ManifestStateMachine": ENVIRONMENT["STATE_MACHINE_ARN"],
     "InputBucket": INPUT_BUCKET,
+    "OutputBucket": OUTPUT_BUCKET,
     "ColumnTypes": COLUMN_TYPES,
     "GlueDatabase": GLUE_DATABASE,
     "ManifestBucket.Arn": f"arn:aws:s3:::{MANIFEST_BUCKET}",
@@ -133,6 +134,8 @@ def resolved(value: Any) -> str:  # noqa: PLR0911 - one for each function of Clo
             return re.sub(r"\$\{([^}]+)\}", lambda found: known.get(found[1], found[1]), text)
         case {"Fn::Join": [str(glue), {"Fn::Split": [str(separator), dict(whole)]}]}:
             return resolved(whole).replace(separator, glue)
+        case {"Fn::Select": [int(number), {"Fn::Split": [str(separator), dict(whole)]}]}:
+            return resolved(whole).split(separator)[number]
         case {"Fn::If": ["HasOwnJob" | "MakesInputBucket", own, _]}:
             return resolved(own)
     return str(value)

@@ -1,12 +1,13 @@
 """Each role grants exactly the calls made with it, on exactly the rows, objects and indexes that they use."""
 
 from dataclasses import replace
+from unittest import mock
 
 import pytest
 
 from tests.permissions.needs import Call, Need, needs
 from tests.permissions.paths import record
-from tests.permissions.policies import Statement, missing, parsed, statements_of, unused
+from tests.permissions.policies import OUTPUT_BUCKET, REFERENCES, Statement, missing, parsed, statements_of, unused
 from tests.template.sam import LOG_AND_TRACE_DELIVERY, functions, resources
 
 # Recording plays every scenario, which takes 25 s of processor time: one process does it for all tests.
@@ -102,6 +103,20 @@ def test_what_is_granted_and_not_needed_is_unused(grant: Statement, idle: list[s
 
     assert unused([GRANT], needs_of_both_keys, ()) == []
     assert unused([grant], needs_of_both_keys, ()) == idle
+
+
+@pytest.mark.parametrize(
+    ("column_types", "readable"),
+    [
+        ("s3://bucket/folder/types.json", "bucket/folder/types.json"),
+        ("amount DOUBLE, payload STRUCT<a: BIGINT>", f"{OUTPUT_BUCKET}/schema.json"),
+        ("", f"{OUTPUT_BUCKET}/schema.json"),
+    ],
+)
+def test_the_glue_job_may_read_the_file_of_column_types_if_there_is_one(column_types: str, readable: str) -> None:
+    with mock.patch.dict(REFERENCES, ColumnTypes=column_types):
+        reads = [statement for statement in statements_of("GlueJobRole") if statement.actions == {"s3:GetObject"}]
+    assert (f"arn:aws:s3:::{readable}",) in [statement.resources for statement in reads]
 
 
 def test_what_aws_calls_itself_is_not_unused() -> None:

@@ -107,8 +107,6 @@ def stack(**parameters: str) -> Json:
                 return all(map(holds, parts))
             case {"Fn::Equals": [{"Ref": str(name)}, value]}:
                 return bool(given[name] == value)
-            case {"Fn::Equals": [{"Fn::Select": [0, {"Fn::Split": [str(separator), {"Ref": str(name)}]}]}, value]}:
-                return bool(given[name].split(separator)[0] == value)
         raise ValueError(f"unknown here: {condition}")
 
     def chosen(value: Any) -> Any:

@@ -241,7 +241,9 @@ def test_whoever_reads_input_files_reads_those_of_the_bucket_that_there_is() -> 
         resource["Fn::Sub"][1]["Bucket"]
         for _, statement in identity_statements()
         for resource in (statement["Resource"] if isinstance(statement["Resource"], list) else [statement["Resource"]])
-        if "Bucket" in str(resource) and isinstance(resource.get("Fn::Sub"), list)
+        if isinstance(resource, dict)
+        and isinstance(resource.get("Fn::Sub"), list)
+        and "Bucket" in resource["Fn::Sub"][1]
     ]
     assert read == [THE_INPUT_BUCKET] * 9
 

@@ -288,20 +288,14 @@ def test_the_glue_job_logs_to_the_groups_of_the_stack() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "is_told", "may_read"),
-    [
-        ("", False, False),
-        ("amount DOUBLE, payload STRUCT<a: BIGINT>", True, False),
-        ("s3://bucket/folder/types.json", True, True),
-    ],
+    ("given", "is_told"),
+    [("", False), ("amount DOUBLE, payload STRUCT<a: BIGINT>", True), ("s3://bucket/folder/types.json", True)],
 )
-def test_column_types_reach_the_job_which_may_read_their_file(given: str, is_told: bool, may_read: bool) -> None:
+def test_column_types_reach_the_job(given: str, is_told: bool) -> None:
     assert re.fullmatch(PARAMETERS["ColumnTypes"]["AllowedPattern"], given)
     made = stack(ColumnTypes=given)["Resources"]
     arguments = made["GlueJob"]["Properties"]["DefaultArguments"]
     assert arguments.get("--COLUMN_TYPES") == ({"Ref": "ColumnTypes"} if is_told else None)
-    assert ("ColumnTypesPolicy" in made) is may_read
-    assert "ColumnTypesPolicy" not in stack(ColumnTypes=given, GlueJobName="mine")["Resources"]
 
 
 def test_a_table_over_the_output_is_made_in_the_database_that_is_named() -> None:
