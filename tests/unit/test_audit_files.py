@@ -224,7 +224,7 @@ def test_the_age_of_what_is_unaudited_grows_until_a_pass_is_complete(bucket: Acc
     assert ages == [0, 2, 3, 1], "the last pass began with its first run, an hour ago"
 
 
-def test_a_date_that_takes_longer_than_a_run_is_told_and_the_others_have_their_turn(
+def test_a_date_that_is_too_large_for_a_run_is_told_and_the_others_have_their_turn(
     bucket: Account, log: Telemetry
 ) -> None:
     put_and_track(bucket, key("a", YESTERDAY))
