@@ -68,6 +68,7 @@ def handler(event: dict[str, Any], context: Context) -> dict[str, Any]:
 class _Run:
     until: datetime
     position: Position
+    dates: int = 0
     files: int = 0
     missing: int = 0
     problems: int = 0
@@ -109,7 +110,16 @@ class _Run:
     def audit(self, date: str, spool: Spool) -> None:
         if clock.now() >= self.until:
             raise NoTimeLeft
-        result = audit_date(date, spool, self.repair, progress=self.watch_the_time)
+        try:
+            result = audit_date(date, spool, self.repair, progress=self.watch_the_time)
+        except NoTimeLeft:
+            if not self.dates:
+                # No other date has taken time from it, so the next run would not get further.
+                logger.error("a date is too large for a run: it is not compared", extra={"date_prefix": date})
+                self.problems += 1
+                self.move_to(replace(self.position, after_date=date))
+            raise
+        self.dates += 1
         self.files += result.files
         self.problems += result.problem_count
         if result.problem_count:
@@ -127,7 +137,6 @@ class _Run:
 
     def watch_the_time(self, _: int) -> None:
         if clock.now() >= self.until + ENDING / 2:
-            logger.error("a date was not compared in the time that was left", extra={"after": self.position.after_date})
             raise NoTimeLeft
 
     def move_to(self, position: Position) -> None:
