@@ -9,6 +9,9 @@ from dev.faults.scenarios import GIVEN_UP, SCENARIOS, SMALLEST, Scenario
 from dev.faults.sweep import lost_starts_under_wrong_clocks, pairs_of_faults, single_faults
 from dev.faults.worlds import Known
 
+# A scenario takes 20 s, and a busy machine is slow.
+pytestmark = pytest.mark.timeout(400)
+
 EVERY = 45
 EVERY_PAIR = 120
 EVERY_LOST_START = 3
