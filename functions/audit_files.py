@@ -98,11 +98,11 @@ class _Run:
                 for listed in inputs.latest(bucket, page)
                 if days.have(listed) and (until_key is None or listed.file.key <= until_key)
             )
-            if not page["IsTruncated"]:
-                return None
             last = inputs.last_key(page)
             if until_key is not None and last >= until_key:
                 return until_key
+            if not page["IsTruncated"]:
+                return None
             if clock.now() >= listing_ends or len(spool) >= MOST_OBJECTS:
                 return last
         return None

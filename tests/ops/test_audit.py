@@ -97,6 +97,16 @@ def test_a_complete_date_is_complete(operator: Operator) -> None:
     assert said.out.split()[:5] == ["Date", "Files", "Pending", "Oldest", "Missing"]
 
 
+def test_a_failed_manifest_makes_its_date_incomplete(operator: Operator) -> None:
+    later(operator)
+    operator.put_and_tell(key("a"))
+    operator.change(flushed(operator), status="failed")
+    said = operator.ops("audit", "--all")
+    assert said.code == 1
+    assert "not complete: 1 file of 1 date, 1 failed\n" in said.out
+    assert "after the cause is fixed: python -m ops replay s3://" in said.out
+
+
 def test_an_empty_bucket_is_complete(operator: Operator) -> None:
     assert audit(operator).code == 0
     assert "complete: 0 files of 0 dates" in operator.ops("audit").out

@@ -15,6 +15,7 @@ from dev.simulator.telemetry import Telemetry
 from dev.simulator.world import INPUT_BUCKET
 from manifest_builder import announcements, clock, inputs
 from manifest_builder.auditing import dates
+from manifest_builder.auditing.spool import Spool
 from manifest_builder.errors import EventsRefused
 from manifest_builder.files import FileVersion
 from manifest_builder.tracking import audits, file_rows, table
@@ -164,18 +165,27 @@ def test_a_run_without_time_to_list_everything_ends_its_segment_and_the_next_goe
 def test_a_segment_ends_with_the_objects_that_fit_the_storage(bucket: Account) -> None:
     keys = [key(name) for name in "abcde"]
     put(bucket, *keys)
-    with pages_of(1), mock.patch.object(audit_files, "MOST_OBJECTS", 2):
+    with (
+        pages_of(1),
+        mock.patch.object(audit_files, "MOST_OBJECTS", 2),
+        mock.patch.object(audit_files, "Spool", wraps=Spool) as segments,
+    ):
         assert run() == {"complete": True, "files": 5, "missing": 5, "problems": 0}
+    assert segments.call_count == 3
     assert sent() == keys
 
 
-def test_a_segment_that_was_left_is_listed_to_its_end_again_and_not_beyond(bucket: Account) -> None:
+@pytest.mark.parametrize("versions_of_a_page", [1, 3, 10])
+def test_a_segment_that_was_left_is_listed_to_its_end_again_and_not_beyond(
+    bucket: Account, versions_of_a_page: int
+) -> None:
     put(bucket, *(key(name, YESTERDAY) for name in "ab"), *(key(name) for name in "ab"))
     now = clock.to_text(clock.now())
     left = audits.Position(now, now, after_key=None, until_key=key("a"), after_date=YESTERDAY)
     assert audits.write(left)
-    with pages_of(1):
-        assert run()["missing"] == 2
+    with pages_of(versions_of_a_page), mock.patch.object(audit_files, "Spool", wraps=Spool) as segments:
+        assert run() == {"complete": True, "files": 2, "missing": 2, "problems": 0}
+    assert segments.call_count == 2
     assert sent() == [key("a"), key("b")], "the dates up to after_date are done in the segment"
 
 
