@@ -124,13 +124,21 @@ def is_same(value: Any, stored: Any) -> bool:
     if isinstance(stored, list) and isinstance(value, list):
         return len(stored) == len(value) and all(map(is_same, value, stored))
     if isinstance(stored, str):
-        return bool(value is not None and (stored == value if isinstance(value, str) else parsed(stored) == value))
+        return stored == value if isinstance(value, str) else value is not None and is_json(stored, value)
     if isinstance(stored, float):
         # An integer is compared with the binary value, a fraction with the digits that the double is written with.
         return int(stored) == value if type(value) is int else type(value) is Decimal and Decimal(repr(stored)) == value
     if isinstance(stored, bool) or stored is None:
         return value is stored
     return type(value) in (int, Decimal) and bool(stored == value)
+
+
+def is_json(text: str, value: Any) -> bool:
+    try:
+        return bool(parsed(text) == value)
+    except json.JSONDecodeError:
+        # The text of another line.
+        return False
 
 
 def parsed(text: str | bytes) -> Any:
