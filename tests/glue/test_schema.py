@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from glue import ndjson_to_parquet
@@ -215,7 +215,13 @@ files = st.lists(st.lists(rows, min_size=1, max_size=4), min_size=1, max_size=2)
 
 
 @given(st.lists(files, min_size=MANIFESTS, max_size=MANIFESTS), st.randoms(use_true_random=False))
-@settings(max_examples=3, deadline=None, suppress_health_check=list(HealthCheck))
+# Half a minute each: a failing example is shown as it was found.
+@settings(
+    max_examples=3,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],
+)
 def test_manifests_of_drifting_files_are_one_table_without_loss(job: Job, manifests: list[Any], chance: Any) -> None:
     data_set = Job(job.emulator, job.spark, job.root)
     order = list(range(MANIFESTS))
