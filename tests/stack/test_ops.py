@@ -13,7 +13,7 @@ from manifest_builder.settings import settings
 from ops import cli
 from tests.stack.stack import Stack, eventually
 
-DATE = "2031-05-01"
+DATE, AUDITED = "2031-05-01", "2031-05-02"
 
 
 @pytest.fixture(autouse=True)
@@ -28,10 +28,8 @@ def as_the_shell_is_told_to(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> It
         cache.cache_clear()
 
 
-def test_a_file_that_was_never_announced_is_backfilled_and_found(
-    stack: Stack, capsys: pytest.CaptureFixture[str]
-) -> None:
-    bucket, s3, key = stack.deployment.input_bucket, stack.emulator.s3, f"{DATE}/never announced.ndjson"
+def put_without_event(stack: Stack, key: str) -> None:
+    bucket, s3 = stack.deployment.input_bucket, stack.emulator.s3
     notification = s3.get_bucket_notification_configuration(Bucket=bucket)
     announced: Any = {"QueueConfigurations": notification["QueueConfigurations"]}
     s3.put_bucket_notification_configuration(Bucket=bucket, NotificationConfiguration={})
@@ -39,6 +37,13 @@ def test_a_file_that_was_never_announced_is_backfilled_and_found(
         s3.put_object(Bucket=bucket, Key=key, Body=b'{"a": 1}\n' * 5000)
     finally:
         s3.put_bucket_notification_configuration(Bucket=bucket, NotificationConfiguration=announced)
+
+
+def test_a_file_that_was_never_announced_is_backfilled_and_found(
+    stack: Stack, capsys: pytest.CaptureFixture[str]
+) -> None:
+    key = f"{DATE}/never announced.ndjson"
+    put_without_event(stack, key)
 
     def ops(*arguments: str) -> int:
         capsys.readouterr()
@@ -54,3 +59,29 @@ def test_a_file_that_was_never_announced_is_backfilled_and_found(
     assert json.loads(capsys.readouterr().out)["dates"][0]["pending_files"] == 1
     assert cli.main(["status", "--stack", "no-such-stack"]) == 2
     assert "there is no stack no-such-stack in us-east-1" in capsys.readouterr().err
+
+
+def test_a_file_that_was_never_announced_is_found_and_repaired_by_an_audit(
+    stack: Stack, capsys: pytest.CaptureFixture[str]
+) -> None:
+    put_without_event(stack, f"{AUDITED}/never announced.ndjson")
+
+    def audit(*arguments: str) -> int:
+        capsys.readouterr()
+        return cli.main(
+            ["audit", AUDITED, "--grace", "0", "--json", "--stack", stack.deployment.stack_name, *arguments]
+        )
+
+    assert audit("--repair", "--yes") == 1
+    assert json.loads(capsys.readouterr().out)["repair"]["sent"] == 1
+    assert eventually(audit, lambda code: code == 0) == 0
+    assert json.loads(capsys.readouterr().out)["states"]["pending"] == 1
+
+
+def test_the_scheduled_audit_runs_with_its_own_rights(stack: Stack) -> None:
+    put_without_event(stack, f"{AUDITED}/too young.ndjson")
+    answer = boto3.client("lambda").invoke(FunctionName=f"{stack.deployment.stack_name}-audit-files", Payload=b"{}")
+    assert "FunctionError" not in answer
+    found = json.load(answer["Payload"])
+    assert (found["complete"], found["missing"], found["problems"]) == (True, 0, 0)
+    assert found["files"] >= 1
