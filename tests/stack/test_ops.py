@@ -13,7 +13,7 @@ from manifest_builder.settings import settings
 from ops import cli
 from tests.stack.stack import Stack, eventually
 
-DATE, AUDITED = "2031-05-01", "2031-05-02"
+DATE, AUDITED, ALSO_AUDITED = "2031-05-01", "2031-05-02", "2031-05-03"
 
 
 @pytest.fixture(autouse=True)
@@ -79,7 +79,7 @@ def test_a_file_that_was_never_announced_is_found_and_repaired_by_an_audit(
 
 
 def test_the_scheduled_audit_runs_with_its_own_rights(stack: Stack) -> None:
-    put_without_event(stack, f"{AUDITED}/too young.ndjson")
+    put_without_event(stack, f"{ALSO_AUDITED}/too young.ndjson")
     answer = boto3.client("lambda").invoke(FunctionName=f"{stack.deployment.stack_name}-audit-files", Payload=b"{}")
     assert "FunctionError" not in answer
     found = json.load(answer["Payload"])
