@@ -22,6 +22,7 @@ from toolkit.facts import (
     manifest_of,
     versions_in,
 )
+from toolkit.objects import keys_and_etags
 
 FINISHED_STATES = ("SUCCEEDED", "FAILED", "TIMEOUT", "STOPPED", "ERROR")
 
@@ -48,14 +49,14 @@ def read_facts(
         poison=poison,
         objects={
             f"s3://{deployment.input_bucket}/{key}": etag
-            for key, etag in list_objects(emulator, deployment.input_bucket)
+            for key, etag in keys_and_etags(emulator.s3, deployment.input_bucket)
         },
         files=tracked.files,
         manifests=sorted(manifests, key=lambda manifest: (manifest.date, manifest.created_at)),
         locks=tracked.locks,
         runs=read_runs(emulator, deployment),
         results=dict(_results(emulator, deployment)),
-        copies=dict(list_objects(emulator, deployment.quarantine_bucket)),
+        copies=dict(keys_and_etags(emulator.s3, deployment.quarantine_bucket)),
         messages_left=count_messages(emulator, deployment.input_queue_url),
         dead_letters=read_messages(emulator, deployment.dead_letter_queue_url),
         events=[json.loads(body)["detail"] for body in read_messages(emulator, deployment.events_queue_url)],
@@ -97,19 +98,12 @@ def read_runs(emulator: Emulator, deployment: Deployment) -> list[JobRun]:
 
 
 def _results(emulator: Emulator, deployment: Deployment) -> Iterator[tuple[str, JobResult]]:
-    for key, _ in list_objects(emulator, deployment.result_bucket, "results/"):
+    for key, _ in keys_and_etags(emulator.s3, deployment.result_bucket, "results/"):
         result = json.loads(emulator.s3.get_object(Bucket=deployment.result_bucket, Key=key)["Body"].read())
         yield (
             result["manifest"],
             JobResult(result["files"], result["rows"], tuple((uri, version) for uri, version in result["versions"])),
         )
-
-
-def list_objects(emulator: Emulator, bucket: str, prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Keys and etags."""
-    for page in emulator.s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
-        for item in page.get("Contents", []):
-            yield item["Key"], item["ETag"].strip('"')
 
 
 def count_messages(emulator: Emulator, queue_url: str) -> int:

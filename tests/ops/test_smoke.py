@@ -8,7 +8,7 @@ import pytest
 from dev.simulator.world import GLUE_JOB
 from manifest_builder.settings import MB, settings
 from manifest_builder.validation import reason_to_refuse
-from ops import leftovers, smoke
+from ops import acceptance, leftovers, smoke
 from tests.ops.operator import Operator
 from toolkit.errors import UsageError
 
@@ -17,9 +17,9 @@ from toolkit.errors import UsageError
 def test_all_files_but_the_last_are_valid(operator: Operator, expected: str, tolerance: str) -> None:
     operator.settings(EXPECTED_FILE_SIZE_MB=expected, SIZE_TOLERANCE_PERCENT=tolerance)
 
-    *valid, refused = smoke.sample("1950-01-01")
+    *valid, refused = acceptance.sample("1950-01-01")
 
-    assert len(valid) == smoke.VALID_FILES
+    assert len(valid) == acceptance.VALID_FILES
     assert [reason_to_refuse(key, size_bytes) for key, size_bytes in valid] == [None] * len(valid)
     assert reason_to_refuse(*refused)
     assert {key.rpartition("/")[0] for key, _ in [*valid, refused]} == {"smoke/1950-01-01"}
@@ -29,13 +29,13 @@ def test_files_that_are_too_large_for_a_test_are_refused(operator: Operator) -> 
     operator.settings(EXPECTED_FILE_SIZE_MB="1000", SIZE_TOLERANCE_PERCENT="10")
 
     with pytest.raises(UsageError, match="too much for a test"):
-        smoke.sample("1950-01-01")
+        acceptance.sample("1950-01-01")
     assert settings().min_file_bytes == 900 * MB
 
 
 @pytest.mark.parametrize("size_bytes", [0, 1, 99, 100, 101, 12_345])
 def test_the_content_has_its_size_and_no_field(size_bytes: int) -> None:
-    text = smoke.content(size_bytes)
+    text = acceptance.content(size_bytes)
 
     assert len(text) == size_bytes
     assert all(json.loads(line) == {} for line in text.splitlines() if line.strip())
@@ -44,12 +44,12 @@ def test_the_content_has_its_size_and_no_field(size_bytes: int) -> None:
 
 def test_a_day_with_files_is_not_taken(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
     operator.put_and_tell("a/1969-12-30.ndjson")
-    monkeypatch.setattr(smoke, "FIRST_DAY", smoke.LAST_DAY.replace(day=30))
+    monkeypatch.setattr(acceptance, "FIRST_DAY", acceptance.LAST_DAY.replace(day=30))
 
-    assert {smoke.unused_date() for _ in range(5)} == {"1969-12-31"}
+    assert {acceptance.unused_date() for _ in range(5)} == {"1969-12-31"}
     operator.put_and_tell("a/1969-12-31.ndjson")
     with pytest.raises(UsageError, match="no day"):
-        smoke.unused_date()
+        acceptance.unused_date()
 
 
 def test_the_date_of_other_files_is_not_cleaned_up(operator: Operator) -> None:

@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 
 from dev.emulator.deploy import create_job
-from dev.emulator.facts import list_objects, read_table
+from dev.emulator.facts import read_table
 from dev.emulator.run_ends import RunEnds
 from dev.paths import ROOT
 from tests.stack.stack import Stack
+from toolkit.objects import keys_and_etags
 
 PATIENCE = "40"
 
@@ -51,7 +52,7 @@ def left_of(stack: Stack, date: str) -> list[str]:
         *(
             key
             for bucket in (deployment.input_bucket, deployment.quarantine_bucket, deployment.manifest_bucket)
-            for key, _ in list_objects(stack.emulator, bucket)
+            for key, _ in keys_and_etags(stack.emulator.s3, bucket)
             if date in key
         ),
     ]
