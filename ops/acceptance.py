@@ -74,6 +74,11 @@ class Course:
     def records(self) -> list[dict[str, Any]]:
         return list(table.query(f"MANIFEST#{self.date}"))
 
+    def others(self) -> list[str]:
+        """URIs of files of this date that are not the test's. A manifest outlives the rows of its files."""
+        named = [uri for record in self.records() for uri in _manifest(record).uris]
+        return [uri for uri in (*(row.uri for row in self.rows()), *named) if not uri.startswith(self.folder)]
+
 
 def unused_date() -> str:
     """A day long ago without files."""
@@ -132,13 +137,14 @@ def upload(bucket: str, key: str, size_bytes: int) -> Upload:
 
 
 def await_rows(course: Course) -> None:
-    """ParseEvent, ValidateFile, TrackFile and QuarantineFile."""
+    """ParseEvent, ValidateFile, TrackFile and QuarantineFile; and the end of their execution's look at the date."""
     wanted = {upload.version: upload for upload in course.uploads}
 
     def look() -> tuple[bool, str]:
         found = {row.version: row for row in course.rows() if row.version in wanted}
         refused = sum(row.status == "quarantined" for row in found.values())
-        return len(found) == len(wanted), f"TrackFile {len(found) - refused}, QuarantineFile {refused} of {len(wanted)}"
+        is_done = len(found) == len(wanted) and read_lock(course.date) is None
+        return is_done, f"TrackFile {len(found) - refused}, QuarantineFile {refused} of {len(wanted)}"
 
     _await(course, "TrackFile", "Files tracked", look)
 
@@ -156,7 +162,7 @@ def await_manifests(course: Course) -> None:
     def look() -> tuple[bool, str]:
         pending = sum(row.status == "pending" for row in course.rows())
         records = course.records()
-        started = sum(record["status"] != "open" for record in records)
+        started = sum("job_run_id" in record for record in records)
         is_done = not pending and bool(records) and started == len(records) and read_lock(course.date) is None
         return is_done, (
             f"{plural(pending, 'file')} pending, {started} of {plural(len(records), 'manifest')} started, "
@@ -168,9 +174,11 @@ def await_manifests(course: Course) -> None:
 
 def await_runs(course: Course) -> None:
     def look() -> tuple[bool, str]:
-        course.runs = [job_runs.read_run(record["job_run_id"]) for record in course.records()]
+        # A failed run that was noticed already is started again: its record names no run meanwhile.
+        runs = [record.get("job_run_id") for record in course.records()]
+        course.runs = [job_runs.read_run(run) for run in runs if run]
         states = [run["JobRunState"] for run in course.runs]
-        return all(state in ENDED for state in states), ", ".join(states)
+        return len(states) == len(runs) and ENDED.issuperset(states), ", ".join(states)
 
     _await(course, "Glue run", "Glue run ended", look, patience=RUN_PATIENCE * course.patience)
     bad = [

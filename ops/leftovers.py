@@ -8,6 +8,7 @@ from manifest_builder import aws
 from manifest_builder.settings import settings
 from manifest_builder.tracking import table
 from ops.stack import Stack
+from toolkit.errors import UsageError
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.type_defs import ObjectIdentifierTypeDef
@@ -18,13 +19,14 @@ def prefix_of(date_prefix: str) -> str:
     return f"smoke/{date_prefix}/"
 
 
-def delete_files(stack: Stack, date_prefix: str) -> int:
-    """Deletes every version of the test's files; the number of versions. S3 announces each to the workflow."""
-    return _delete_objects(stack.input_bucket, prefix_of(date_prefix))
+def delete_files(stack: Stack, date_prefix: str) -> None:
+    """Deletes every version of the test's files. S3 announces each to the workflow. Raises UsageError."""
+    _delete_objects(stack.input_bucket, prefix_of(date_prefix))
 
 
 def delete_results(stack: Stack, date_prefix: str) -> int:
-    """Deletes copies of refused files, manifests and the job's output; the number of object versions."""
+    """Deletes copies of refused files, manifests and the job's output; the number of object versions. Raises
+    UsageError."""
     folders = [(settings().manifest_bucket, f"manifests/{date_prefix}/")]
     if settings().quarantine_bucket:
         folders.append((str(settings().quarantine_bucket), prefix_of(date_prefix)))
@@ -33,16 +35,16 @@ def delete_results(stack: Stack, date_prefix: str) -> int:
     return sum(_delete_objects(bucket, prefix) for bucket, prefix in folders)
 
 
-def delete_partitions(date_prefix: str) -> int:
-    """Deletes the date's partitions of the table that the stack's own job keeps in Glue's catalog; their number."""
+def delete_partitions(date_prefix: str) -> None:
+    """Deletes the date's partitions of the table that the stack's own job keeps in Glue's catalog."""
     glue = boto3.client("glue")
     try:
         arguments = glue.get_job(JobName=settings().glue_job_name)["Job"].get("DefaultArguments", {})
     except glue.exceptions.EntityNotFoundException:
-        return 0
+        return
     database, name = arguments.get("--GLUE_DATABASE"), arguments.get("--GLUE_TABLE")
     if not database or not name:
-        return 0
+        return
     found = [
         partition["Values"]
         for page in glue.get_paginator("get_partitions").paginate(
@@ -52,7 +54,6 @@ def delete_partitions(date_prefix: str) -> int:
     ]
     for values in found:
         glue.delete_partition(DatabaseName=database, TableName=name, PartitionValues=values)
-    return len(found)
 
 
 def delete_rows(date_prefix: str) -> int:
@@ -74,6 +75,8 @@ def _delete_objects(bucket: str, prefix: str) -> int:
             for version in [*page.get("Versions", []), *page.get("DeleteMarkers", [])]
         ]
         if found:
-            s3.delete_objects(Bucket=bucket, Delete={"Objects": found, "Quiet": True})
+            refused = s3.delete_objects(Bucket=bucket, Delete={"Objects": found, "Quiet": True}).get("Errors", [])
+            for error in refused:
+                raise UsageError(f"{error['Key']} cannot be deleted: {error['Code']}: {error.get('Message', '')}")
             deleted += len(found)
     return deleted

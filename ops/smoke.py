@@ -9,6 +9,7 @@ come, the command names the likely cause, and leaves everything as it is; --clea
 import argparse
 from collections.abc import Iterable
 from dataclasses import asdict
+from datetime import date
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -16,7 +17,7 @@ from rich.markup import escape
 
 from manifest_builder.settings import settings
 from ops import shell, wiring
-from ops.acceptance import Course, StepMissing, clean_up, delete_rest, follow, sample, unused_date
+from ops.acceptance import FIRST_DAY, LAST_DAY, Course, StepMissing, clean_up, delete_rest, follow, sample, unused_date
 from ops.diagnosis import likely_causes
 from ops.screen import Screen
 from ops.stack import Stack
@@ -73,6 +74,9 @@ def run(stack: Stack, options: argparse.Namespace, screen: Screen) -> int:
         clean_up(course)
     except StepMissing as missing:
         return _left(course, screen, missing)
+    except BaseException:
+        screen.warn(f"what the test has made is still there; to delete it: {_later(course)}")
+        raise
     paid = dollars(course.runs)
     screen.answer({"stack": stack.name, "date": course.date, "works": True, "dollars": paid, "causes": []})
     screen.say(f"the stack works: {len(checks)} clauses of the promise hold for {plural(len(files), 'file')}")
@@ -82,7 +86,9 @@ def run(stack: Stack, options: argparse.Namespace, screen: Screen) -> int:
 
 def only_clean_up(course: Course, screen: Screen) -> int:
     """Deletes what a failed test has left, also if the workflow does not notice it."""
-    others = [row.uri for row in course.rows() if not row.uri.startswith(course.folder)]
+    if not FIRST_DAY <= date.fromisoformat(course.date) <= LAST_DAY:
+        raise UsageError(f"{course.date} is no date of a test: those are of {FIRST_DAY.year} to {LAST_DAY.year}")
+    others = course.others()
     if others:
         raise UsageError(f"{course.date} has other files, as {others[0]}: it is no date of a test")
     if not screen.confirm(f"Deletes {course.folder}, and all rows and results of {course.date}"):
@@ -110,9 +116,12 @@ def _left(course: Course, screen: Screen, missing: StepMissing) -> int:
     """A failed test: says why, what is left, and how to delete it."""
     causes = missing.causes or likely_causes(course.stack, course.started, course.folder)
     code = _failed(course.stack, screen, str(missing), causes, course.date)
-    later = shell.command(course.stack, "smoke", "--clean-up", course.date)
-    screen.say(escape(f"everything is left as it is, to be looked at; to delete it: {later}"))
+    screen.say(escape(f"everything is left as it is, to be looked at; to delete it: {_later(course)}"))
     return code
+
+
+def _later(course: Course) -> str:
+    return shell.command(course.stack, "smoke", "--clean-up", course.date)
 
 
 def _failed(stack: Stack, screen: Screen, what: str, causes: list[Finding], date_prefix: str | None = None) -> int:

@@ -69,19 +69,27 @@ def _events_of_the_bucket(stack: Stack, resources: dict[str, str], queue_arn: st
 
 def _queue_policy(stack: Stack, resources: dict[str, str], policy: str | None) -> Iterator[Finding]:
     sender = "s3.amazonaws.com" if "InputBucket" in resources else "events.amazonaws.com"
-    statements = json.loads(policy)["Statement"] if policy else []
-    if not any(_lets_send(statement, sender) for statement in statements):
+    if not is_allowed(policy, sender):
         yield Finding(f"the queue {stack.input_queue_url} has no policy that lets {sender} send messages", DEPLOY_AGAIN)
 
 
-def _lets_send(statement: dict[str, Any], sender: str) -> bool:
-    principal = statement["Principal"]
-    service = principal.get("Service") if isinstance(principal, dict) else principal
-    return (
-        statement["Effect"] == "Allow"
-        and sender in ([service] if isinstance(service, str) else service or [])
-        and statement["Action"].lower() in ("sqs:sendmessage", "sqs:*")
-    )
+def is_allowed(policy: str | None, sender: str) -> bool:
+    """Whether a statement of the queue's policy lets the service send messages. Its conditions are not looked at."""
+    statements = _as_list(json.loads(policy)["Statement"]) if policy else []
+    return any(lets_send(statement, sender) for statement in statements)
+
+
+def lets_send(statement: dict[str, Any], sender: str) -> bool:
+    principal = statement.get("Principal", {})
+    everybody = principal == "*" or (isinstance(principal, dict) and "*" in _as_list(principal.get("AWS", [])))
+    is_meant = everybody or sender in _as_list(principal.get("Service", []))
+    actions = {action.lower() for action in _as_list(statement.get("Action", []))}
+    return statement["Effect"] == "Allow" and is_meant and bool(actions & {"sqs:sendmessage", "sqs:*", "*"})
+
+
+def _as_list(value: Any) -> list[Any]:
+    """Policies have a list, or its only element."""
+    return value if isinstance(value, list) else [value]
 
 
 def _trigger(queue_arn: str) -> Iterator[Finding]:

@@ -1,16 +1,29 @@
 """What the acceptance test uploads, and what it costs. tests/stack/test_smoke.py runs it on a deployed stack."""
 
 import json
+import re
+from collections.abc import Callable
+from io import StringIO
 from typing import Any
+from unittest import mock
 
 import pytest
+from botocore.client import BaseClient
+from rich.console import Console
 
-from dev.simulator.world import GLUE_JOB
+from dev.simulator.world import GLUE_JOB, INPUT_BUCKET, TRACKING_TABLE
+from manifest_builder import clock
 from manifest_builder.settings import MB, settings
+from manifest_builder.tracking import locks, table
 from manifest_builder.validation import reason_to_refuse
-from ops import acceptance, leftovers, smoke
+from ops import acceptance, leftovers, smoke, wiring
+from ops.acceptance import Course, StepMissing
 from tests.ops.operator import Operator
+from toolkit.ending import Terminated
 from toolkit.errors import UsageError
+from toolkit.facts import Upload
+from toolkit.objects import keys_and_etags
+from toolkit.steps import Steps
 
 
 @pytest.mark.parametrize(("expected", "tolerance"), [("10", "99"), ("10", "0"), ("0.001", "50"), ("1", "100")])
@@ -52,14 +65,94 @@ def test_a_day_with_files_is_not_taken(operator: Operator, monkeypatch: pytest.M
         acceptance.unused_date()
 
 
-def test_the_date_of_other_files_is_not_cleaned_up(operator: Operator) -> None:
-    operator.put_and_tell("a/1969-12-30.ndjson")
+def test_a_date_that_is_no_date_of_a_test_is_not_cleaned_up(operator: Operator) -> None:
+    """Also where nothing but the output of the job is left: rows can have expired."""
+    said = operator.ops("smoke", "--clean-up", "2025-12-23", "--yes")
+
+    assert said.code == 2
+    assert "1900 to 1969" in said.err
+    assert said.writes == []
+
+
+@pytest.mark.parametrize("expired", [False, True])
+def test_the_date_of_other_files_is_not_cleaned_up(operator: Operator, expired: bool) -> None:
+    operator.a_manifest("a/1969-12-30.ndjson")
+    if expired:
+        for row in operator.files().values():
+            operator.dynamodb.delete_item(TableName=TRACKING_TABLE, Key=table.key(row["date_prefix"], row["file_name"]))
 
     said = operator.ops("smoke", "--clean-up", "1969-12-30", "--yes")
 
     assert said.code == 2
     assert "has other files" in said.err
     assert said.writes == []
+
+
+def test_an_object_that_s3_does_not_delete_is_an_error(operator: Operator) -> None:
+    operator.put("smoke/1969-12-30/file.ndjson")
+    denied = {"Errors": [{"Key": "smoke/1969-12-30/file.ndjson", "Code": "AccessDenied", "Message": "no"}]}
+    make = BaseClient._make_api_call  # type: ignore[attr-defined]
+
+    def answer(client: BaseClient, operation: str, parameters: Any) -> Any:
+        return denied if operation == "DeleteObjects" else make(client, operation, parameters)
+
+    with (
+        mock.patch.object(BaseClient, "_make_api_call", answer),
+        pytest.raises(UsageError, match=r"file\.ndjson cannot be deleted: AccessDenied: no"),
+    ):
+        leftovers.delete_files(operator.stack, "1969-12-30")
+
+
+@pytest.mark.parametrize("end", [KeyboardInterrupt, Terminated, UsageError("AWS refused")])
+def test_whatever_ends_the_test_what_it_has_made_is_told(operator: Operator, end: Any) -> None:
+    with (
+        mock.patch.object(wiring, "findings", return_value=[]),
+        mock.patch.object(acceptance, "await_rows", side_effect=end),
+    ):
+        said = operator.ops("smoke", "--yes")
+
+    assert said.code in (130, 143, 2)
+    date = str(re.search(r"smoke --clean-up (\S+)", said.err)).partition("clean-up ")[2][:10]
+    assert list(keys_and_etags(operator.s3, INPUT_BUCKET, f"smoke/{date}/")) != []
+
+
+@pytest.fixture
+def course(operator: Operator) -> Course:
+    console = Console(file=StringIO())
+    return Course(operator.stack, "1969-12-30", 0.01, Steps(console))
+
+
+def test_a_failed_run_is_the_cause(operator: Operator, course: Course) -> None:
+    record = operator.a_manifest("smoke/1969-12-30/file.ndjson")
+    operator.end_run(record["job_run_id"], "FAILED", "no memory")
+
+    with pytest.raises(StepMissing, match="the Glue run failed") as failed:
+        acceptance.await_runs(course)
+
+    assert [cause.cause.partition(" is ")[2] for cause in failed.value.causes] == ["FAILED: no memory"]
+
+
+@pytest.mark.parametrize("step", [acceptance.await_manifests, acceptance.await_runs])
+def test_a_manifest_without_a_run_is_waited_for(
+    operator: Operator, course: Course, step: Callable[[Course], None]
+) -> None:
+    record = operator.a_manifest("smoke/1969-12-30/file.ndjson")
+    operator.end_run(record["job_run_id"])
+    step(course)
+    operator.change(record, status="open", job_run_id=None)
+
+    with pytest.raises(StepMissing, match="not within"):
+        step(course)
+
+
+def test_the_flush_waits_for_the_end_of_what_the_files_have_started(operator: Operator, course: Course) -> None:
+    operator.put_and_tell("smoke/1969-12-30/file.ndjson")
+    course.uploads = [Upload(row.uri, row.etag, 1, version_id=row.version_id) for row in course.rows()]
+    acceptance.await_rows(course)
+    locks.acquire(course.date, "run", "token", clock.now())
+
+    with pytest.raises(StepMissing, match="TrackFile: not within"):
+        acceptance.await_rows(course)
 
 
 def test_the_partitions_of_the_date_are_deleted_and_no_others(operator: Operator) -> None:
@@ -70,16 +163,17 @@ def test_the_partitions_of_the_date_are_deleted_and_no_others(operator: Operator
     for values in (["1969-12-30", "a"], ["1969-12-30", "b"], ["1969-12-31", "a"]):
         operator.glue.create_partition(**names, PartitionInput={"Values": values, "StorageDescriptor": {"Columns": []}})
 
-    assert leftovers.delete_partitions("1969-12-30") == 0  # the job keeps no table
+    leftovers.delete_partitions("1969-12-30")  # the job keeps no table
+    assert len(operator.glue.get_partitions(**names)["Partitions"]) == 3
     arguments = {"--GLUE_DATABASE": "lake", "--GLUE_TABLE": "files"}
     operator.glue.delete_job(JobName=GLUE_JOB)
     operator.glue.create_job(Name=GLUE_JOB, Role="role", Command={}, DefaultArguments=arguments)
 
-    assert leftovers.delete_partitions("1969-12-30") == 2
+    leftovers.delete_partitions("1969-12-30")
     left = operator.glue.get_partitions(**names)["Partitions"]
     assert [partition["Values"] for partition in left] == [["1969-12-31", "a"]]
     operator.glue.delete_job(JobName=GLUE_JOB)
-    assert leftovers.delete_partitions("1969-12-31") == 0
+    leftovers.delete_partitions("1969-12-31")  # nor is there a job
 
 
 @pytest.mark.parametrize(
