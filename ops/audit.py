@@ -9,60 +9,31 @@ as replay does. The exit code is still 1: audit again later.
 """
 
 import argparse
-from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
 from datetime import timedelta
 from functools import partial
-from itertools import chain, islice
-from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.text import Text
 
-from manifest_builder import announcements, clock, inputs, listing
+from manifest_builder import clock, inputs
 from manifest_builder.auditing.dates import GRACE, audit_date
 from manifest_builder.auditing.days import Days
-from manifest_builder.auditing.results import BAD, MOST_PROBLEMS, DateAudit, State
+from manifest_builder.auditing.results import DateAudit
 from manifest_builder.auditing.spool import Spool
 from manifest_builder.files import date_in_key
 from manifest_builder.inputs import Listed
-from ops import inventory, replay, shell, tables
+from ops import audit_report, inventory
+from ops.audit_repair import repair
 from ops.screen import Screen
 from ops.stack import Stack
 from ops.status import dates_with_work, manifest_dates
-from ops.where import named_record
 from toolkit.parser import calendar_date
-from toolkit.texts import duration, plural
 
 EXAMPLES = ("audit", "audit 2025-12-23 --json", "audit --since 2025-12-01", "audit --all --repair")
 INCOMPLETE = 1
-MOST_SHOWN = 20
 LONGEST_GRACE = 525_600
-HEADERS: dict[State, str] = {
-    "pending": "Pending",
-    "running": "Running",
-    "succeeded": "Succeeded",
-    "failed": "Failed",
-    "quarantined": "Quarantined",
-    "deleted": "Deleted",
-    "expired": "Expired",
-    "young": "Too young",
-    "other": "No file",
-    "contradicted": "Contradicted",
-    "missing": "Missing",
-}
-
-
-@dataclass(slots=True)
-class Repair:
-    """What --repair has done. `refused`: why a manifest was not replayed, by its path."""
-
-    sent: int
-    replayed: list[str]
-    refused: dict[str, str]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -91,9 +62,9 @@ def run(stack: Stack, options: argparse.Namespace, screen: Screen) -> int:
     with Spool(stack.input_bucket) as spool:
         audits = audit(listed_objects(stack, options.inventory), days, options.grace, spool)
         is_complete = all(each.is_complete for each in audits)
-        _show(stack, audits, spool, screen)
-        repair = _repair(stack, audits, spool, screen) if options.repair and not is_complete else None
-        screen.answer(_document(stack, audits, spool, repair, is_complete=is_complete))
+        audit_report.show(stack, audits, spool, screen)
+        repaired = repair(stack, audits, spool, screen) if options.repair and not is_complete else None
+        screen.answer(audit_report.document(stack, audits, spool, repaired, is_complete=is_complete))
     return 0 if is_complete else INCOMPLETE
 
 
@@ -154,130 +125,6 @@ class Rate(ProgressColumn):
 
     def render(self, task: Task) -> Text:
         return Text(f"{task.completed:,.0f} files, {task.speed or 0:,.0f}/s")
-
-
-def _repair(stack: Stack, audits: list[DateAudit], spool: Spool, screen: Screen) -> Repair | None:
-    """Sends the missing events and replays the failed manifests, after asking. None: there was nothing to do, or the
-    answer was no."""
-    missing = sum(audit.states["missing"] for audit in audits)
-    failed = [path for audit in audits for path in audit.failed_manifests]
-    if not missing and not failed:
-        screen.say("nothing that --repair could repair")
-        return None
-    if not screen.ask(
-        f"Sends an S3 event for {plural(missing, 'missing file')}, and starts the job again for "
-        f"{plural(len(failed), 'failed manifest')}"
-    ):
-        return None
-    repair = Repair(0, [], {})
-    for objects in missing_objects(audits, spool):
-        announcements.send(stack.input_queue_url, [listing.record(listed, stack.region) for listed in objects])
-        repair.sent += len(objects)
-    for path in failed:
-        why_not = _replay(stack, path)
-        if why_not:
-            repair.refused[path] = why_not
-            screen.say(f"not replayed: {escape(path)}: {escape(why_not)}")
-        else:
-            repair.replayed.append(path)
-    screen.say(f"{plural(repair.sent, 'event')} sent, {plural(len(repair.replayed), 'manifest')} replayed")
-    return repair
-
-
-def _replay(stack: Stack, path: str) -> str | None:
-    """Why the manifest was not replayed; None if it was."""
-    _, record = named_record(path)
-    if record is None or record.status != "failed":
-        return replay.CHANGED
-    why_not = replay.why_not(stack, record)
-    if why_not is None and replay.replay(stack, record) is None:
-        why_not = replay.CHANGED
-    return why_not
-
-
-def missing_objects(audits: Iterable[DateAudit], spool: Spool) -> Iterator[list[Listed]]:
-    for audit in audits:
-        yield from spool.missing(audit.date)
-
-
-def _document(
-    stack: Stack, audits: list[DateAudit], spool: Spool, repair: Repair | None, *, is_complete: bool
-) -> dict[str, Any]:
-    total = _total(audits)
-    return {
-        "stack": stack.name,
-        "complete": is_complete,
-        "files": total.total(),
-        "states": {state: total[state] for state in HEADERS},
-        "dates": [
-            {
-                "date": audit.date,
-                "complete": audit.is_complete,
-                "files": audit.files,
-                "states": {state: audit.states[state] for state in HEADERS},
-                "oldest_pending": audit.oldest_pending,
-                "manifests": audit.manifests,
-                "failed_manifests": audit.failed_manifests,
-                "litter": audit.litter,
-                "problem_count": audit.problem_count,
-                "problems": audit.problems,
-                "missing": [listed.file.file_path for listed in first_missing(audit, spool, MOST_PROBLEMS)],
-            }
-            for audit in audits
-        ],
-        "repair": asdict(repair) if repair else None,
-    }
-
-
-def first_missing(audit: DateAudit, spool: Spool, most: int) -> list[Listed]:
-    return list(islice(chain.from_iterable(spool.missing(audit.date)), most))
-
-
-def _total(audits: Iterable[DateAudit]) -> Counter[State]:
-    return sum((audit.states for audit in audits), Counter())
-
-
-def _show(stack: Stack, audits: list[DateAudit], spool: Spool, screen: Screen) -> None:
-    total = _total(audits)
-    if audits:
-        columns = [state for state in HEADERS if total[state] or state == "missing"]
-        tables.show([_row(audit, columns) for audit in audits], screen)
-    wrong = [what for audit in audits for what in (*audit.problems, *_words(stack, audit, spool))]
-    for what in wrong[:MOST_SHOWN]:
-        screen.say(escape(what))
-    if len(wrong) > MOST_SHOWN:
-        screen.say("... and more: --json tells them")
-    if litter := sum(audit.litter for audit in audits):
-        screen.say(f"{plural(litter, 'manifest object')} never committed: nothing reads them")
-    screen.say(_verdict(audits, total))
-
-
-def _words(stack: Stack, audit: DateAudit, spool: Spool) -> Iterator[str]:
-    for path in audit.failed_manifests:
-        yield f"failed   {path}: after the cause is fixed: {shell.command(stack, 'replay', path)}"
-    for listed in first_missing(audit, spool, MOST_SHOWN + 1):
-        yield f"missing  {listed.file.file_path}"
-
-
-def _row(audit: DateAudit, columns: Iterable[State]) -> dict[str, str]:
-    row = {"Date": audit.date, "Files": f"{audit.files:,}"}
-    for state in columns:
-        row[HEADERS[state]] = f"{audit.states[state]:,}"
-        if state == "pending":
-            oldest = audit.oldest_pending
-            row["Oldest"] = duration(clock.age_seconds(oldest, clock.now()) / 60) if oldest else "-"
-    return row
-
-
-def _verdict(audits: list[DateAudit], total: Counter[State]) -> str:
-    of_dates = f"{plural(total.total(), 'file')} of {plural(len(audits), 'date')}"
-    problems = sum(audit.problem_count for audit in audits)
-    if all(audit.is_complete for audit in audits):
-        return f"complete: {of_dates}, each accounted for"
-    wrong = [f"{total[state]:,} {state}" for state in BAD if total[state]]
-    if problems:
-        wrong.append(plural(problems, "contradiction"))
-    return f"not complete: {of_dates}, {', '.join(wrong)}"
 
 
 def _minutes(text: str) -> timedelta:
