@@ -24,7 +24,7 @@ from toolkit.facts import Facts, FileRow, JobRun, Manifest, Upload, file_row, ma
 from toolkit.objects import keys_and_etags
 from toolkit.steps import Steps
 from toolkit.texts import plural, size
-from toolkit.verdict import NO_LONGER_QUEUED, Check, verify
+from toolkit.verdict import QUEUES_ARE_EMPTY, Check, verify
 
 if TYPE_CHECKING:
     from mypy_boto3_glue.type_defs import JobRunTypeDef
@@ -117,7 +117,7 @@ def follow(course: Course, files: list[tuple[str, int]]) -> list[Check]:
     await_runs(course)
     await_outcomes(course)
     with course.steps.step("Reading everything back") as step:
-        checks = verify(read_facts(course), due_bytes=1, without=(NO_LONGER_QUEUED,))
+        checks = verify(read_facts(course), due_bytes=1, without=(QUEUES_ARE_EMPTY,))
         broken = [Finding(f"{check.clause}: {problem}") for check in checks for problem in check.problems]
         step.end("Everything read back", f"{len(checks)} clauses of the promise", went_well=not broken)
     if broken:

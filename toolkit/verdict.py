@@ -20,7 +20,7 @@ class Check:
         return not self.problems
 
 
-NO_LONGER_QUEUED = "the queue is empty; the dead-letter queue holds the poison alone"
+QUEUES_ARE_EMPTY = "the queue is empty; the dead-letter queue holds the poison alone"
 
 
 def verify(facts: Facts, due_bytes: int, without: Collection[str] = ()) -> list[Check]:
@@ -34,7 +34,7 @@ def verify(facts: Facts, due_bytes: int, without: Collection[str] = ()) -> list[
         "every manifest was read by one Glue run to its end, version by version": jobs_ran,
         "every refused file has its reason and its copy": refused_are_kept,
         "no lock is left": locks_are_gone,
-        NO_LONGER_QUEUED: queues_are_done,
+        QUEUES_ARE_EMPTY: queues_are_done,
     }
     return [Check(clause, list(problems(facts))) for clause, problems in clauses.items() if clause not in without]
 
